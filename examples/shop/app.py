@@ -1,0 +1,39 @@
+"""The shop as an application.
+
+    uvicorn --factory examples.shop.app:create_app
+
+SHOP_DATABASE names its file (made and filled where it is new); RCACHE_URL a Redis, where the cache is not to be in the
+process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from rcache import Cache, CacheMiddleware
+
+from .database import Database
+from .routes import router
+
+DEFAULT_DATABASE = Path(__file__).parent / "var" / "shop.sqlite3"
+
+
+def create_app() -> FastAPI:
+    """A shop with a cache of its own."""
+    database = Database(Path(os.environ.get("SHOP_DATABASE") or DEFAULT_DATABASE))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await database.open()
+        yield
+        await database.close()
+
+    app = FastAPI(title="rcache's shop", lifespan=lifespan)
+    app.state.database = database
+    app.include_router(router)
+    app.add_middleware(CacheMiddleware, cache=Cache())
+    return app

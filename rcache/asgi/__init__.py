@@ -1,0 +1,1 @@
+"""Speaks ASGI: the middleware chooses, small responders act."""

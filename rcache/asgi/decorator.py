@@ -1,0 +1,76 @@
+"""`@cached`: marks an endpoint, and leaves it the very same function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeVar
+
+from rcache.core.errors import ConfigurationError
+from rcache.core.policy import STATUSES, Duration, KeyBy, Options, TagSource, options
+
+MARK = "__rcache__"
+"""The attribute that carries an endpoint's options; `functools.wraps` copies it to whatever wraps the endpoint."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def cached(
+    ttl: Duration | None = None,
+    tags: Iterable[TagSource] = (),
+    vary: Iterable[str] = (),
+    query: Iterable[str] | None = None,
+    cookies: Iterable[str] | Literal["ignore"] | None = None,
+    key_by: KeyBy | None = None,
+    guard: Callable[..., Any] | None = None,
+    client_ttl: Duration | None = None,
+    statuses: Iterable[int] = STATUSES,
+    enabled: bool = True,
+) -> Callable[[F], F]:
+    """Answers of the endpoint are kept by the CacheMiddleware it runs under; without one, nothing changes.
+
+    - `ttl`: how long an answer stays fresh: seconds, `"5m"` or a timedelta. It is not told to browsers, which no purge can
+      reach. None: the middleware's `default_ttl`, and without that only answers with explicit freshness are stored.
+    - `tags`: what the answer depends on: strings, templates (`"user:{user_id}"`, `"list:{query.page}"`), callables of the
+      request that return a tag, several, or None.
+    - `vary`: request headers that select among answers, in addition to the response's own Vary.
+    - `query`: the query parameters that count; None: all.
+    - `cookies`: `"ignore"`, or the names of the cookies that matter, which join the key; None: a request with cookies other
+      than well-known analytics is neither stored nor answered from the cache.
+    - `key_by`: makes an identity part of the key: a header's name, `"cookie:NAME"`, or a callable of the request that returns
+      a string (None: this request bypasses the cache).
+    - `guard`: a callable of the request, sync or async, that runs before the look-up of every request. What it returns joins
+      the key; an HTTPException it raises is answered by the application's own handler.
+    - `client_ttl`: seconds of freshness that clients are told on purpose.
+    - `statuses`: those stored without explicit freshness.
+    - `enabled=False`: the endpoint is never cached, whatever rules say.
+
+    Raises ConfigurationError where an option cannot work or contradicts another.
+    """
+    if callable(ttl):
+        raise ConfigurationError("write @cached() with parentheses, or @cached(ttl=...)")
+    checked = options(ttl, tags, vary, query, cookies, key_by, guard, client_ttl, statuses, enabled)
+
+    def mark(endpoint: F) -> F:
+        if isinstance(endpoint, type) or not callable(endpoint):
+            raise ConfigurationError(f"@cached marks a function; put it on the methods of {endpoint!r}")
+        if MARK in getattr(endpoint, "__dict__", {}):
+            raise ConfigurationError(f"{endpoint!r} is marked @cached twice; keep one")
+        try:
+            setattr(endpoint, MARK, checked)
+        except AttributeError:
+            raise ConfigurationError(f"{endpoint!r} takes no attributes; mark the function it is made of") from None
+        return endpoint
+
+    return mark
+
+
+def options_of(endpoint: object) -> Options | None:
+    """The options an endpoint was marked with: a function's own, or those of an HTTPEndpoint's `get`."""
+    if isinstance(endpoint, type):
+        endpoint = getattr(endpoint, "get", None)
+    while endpoint is not None:
+        found = getattr(endpoint, MARK, None)
+        if isinstance(found, Options):
+            return found
+        endpoint = getattr(endpoint, "func", None)  # functools.partial
+    return None

@@ -1,0 +1,77 @@
+"""A stored response, and what a lookup or a store says of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+Headers = tuple[tuple[bytes, bytes], ...]
+"""Header pairs in the order they came, repeats kept: a dict would lose a second Set-Cookie."""
+
+
+class Start(NamedTuple):
+    """The sequence that a fill notes before the application runs. Numbers of two epochs are never compared."""
+
+    epoch: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A complete stored response. Times are seconds on the store's own clock, which all nodes share."""
+
+    start: Start
+    status: int
+    headers: Headers
+    body: bytes
+    tags: tuple[str, ...]
+    stored_at: float
+    initial_age: float  # corrected_initial_age of RFC 9111 §4.2.3, at `stored_at`
+    lifetime: float  # freshness_lifetime of RFC 9111 §4.2.1, in seconds
+    etag: bytes | None = None
+    last_modified: bytes | None = None
+    client_ttl: int | None = None  # seconds of freshness exported to clients on purpose
+    is_shared: bool = False  # may answer requests with credentials (RFC 9111 §3.5)
+
+    def age(self, now: float) -> float:
+        """Seconds since the origin made this response (RFC 9111 §4.2.3)."""
+        return max(0.0, now - self.stored_at) + self.initial_age
+
+    def ttl(self, now: float) -> float:
+        """Seconds for which it stays fresh; negative once stale."""
+        return self.lifetime - self.age(now)
+
+    @property
+    def size(self) -> int:
+        """Bytes it occupies, near enough for a bound: content plus what the objects around it cost."""
+        fields = sum(len(name) + len(value) for name, value in self.headers) + 120 * len(self.headers)
+        return ENTRY_OVERHEAD + len(self.body) + fields + sum(map(len, self.tags)) + 80 * len(self.tags)
+
+
+ENTRY_OVERHEAD: Final = 700
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry that the one rule allows, fresh at `now`."""
+
+    entry: Entry
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Nothing usable. A fill may be stored under `start`; None means that whatever is filled now is not stored."""
+
+    start: Start | None
+    now: float
+    reason: str  # absent | expired | purged | quarantine | damaged | lost
+    names: tuple[str, ...] = ()  # what selects among the URL's variants, as far as is known
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """A purge that has landed: its number, and an upper bound for the entries it killed."""
+
+    number: int
+    entries: int

@@ -1,0 +1,108 @@
+"""The key of a request, and the only place that spells Redis key names.
+
+A key is built so that no two different requests can share one: every part is preceded by its length, so no delimiter
+inside a part can be mistaken for one between parts. The memory store uses the material as it stands; Redis key names
+carry its digest, and the entry repeats the material so that not even a digest's collision is served.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from hashlib import blake2b
+from urllib.parse import unquote_to_bytes
+from zlib import crc32
+
+URL_TAG = "\x1f"
+"""First character of the implicit tag of a URL; users' tags cannot hold a control character."""
+
+
+def prefixed(parts: tuple[bytes | None, ...] | list[bytes | None]) -> bytes:
+    """One byte string from which the parts could be told apart again: absent, empty and joined parts all differ."""
+    return b"".join([b"-" if part is None else b"%d:%b" % (len(part), part) for part in parts])
+
+
+def digest(material: bytes) -> str:
+    """128 bits of BLAKE2b as 22 URL-safe characters: equal in every process, unlike Python's own `hash`."""
+    return urlsafe_b64encode(blake2b(material, digest_size=16).digest())[:-2].decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What one URL (and identity, where a rule has one) is stored under.
+
+    `url` is the URL's own material, `material` that plus the identity: purging a URL reaches every identity's entry.
+    """
+
+    url: bytes
+    material: bytes
+
+    @property
+    def url_tag(self) -> str:
+        """The implicit tag of the URL, with all its variants and identities."""
+        return URL_TAG + digest(self.url)
+
+
+def request_key(scheme: bytes, host: bytes, path: bytes, query: bytes, identity: bytes | None = None) -> Key:
+    """The key of a request; `path` as it came over the wire, `query` as `canonical_query` gives it."""
+    url = b"%d:%d:%d:%b%b%b%b" % (len(scheme), len(host), len(path), scheme, host, path, query)
+    if identity is None:
+        return Key(url, url)
+    return Key(url, b"%d:%b%b" % (len(identity), identity, url))
+
+
+def canonical_query(query: bytes, names: frozenset[bytes] | None = None) -> bytes:
+    """The query with its parameters in order of name; repeated names keep the order of their values.
+
+    Sorted by the *decoded* name, since `a=1&%61=2` and `%61=2&a=1` give an application different lists. The parts keep
+    the spelling they came in. `names` keeps only the parameters that count.
+    """
+    if not query or (names is None and b"&" not in query):
+        return query
+    parts = [(unquote_to_bytes(part.partition(b"=")[0].replace(b"+", b" ")), part) for part in query.split(b"&")]
+    if names is not None:
+        parts = [pair for pair in parts if pair[0] in names]
+    parts.sort(key=_name)
+    return b"&".join([part for _, part in parts])
+
+
+def _name(pair: tuple[bytes, bytes]) -> bytes:
+    return pair[0]
+
+
+def shard_of(tag: str, shards: int) -> int:
+    """The shard whose guard judges `tag`; equal in every process."""
+    return crc32(tag.encode()) % shards if shards > 1 else 0
+
+
+class RedisNames:
+    """Spells every key in Redis. The braces make all keys of one URL, and of one shard, share a Cluster slot."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self.sequence = f"rc:{{{namespace}}}:seq"
+        self.sweep = f"rc:{{{namespace}}}:sweep"
+
+    def vary(self, url: str) -> str:
+        """The names that select among the variants of a URL; `url` is a digest."""
+        return f"rc:{{{self.namespace}:{url}}}:vary"
+
+    def variants(self, url: str) -> str:
+        """The variants stored for a URL, by the end of their storage."""
+        return f"rc:{{{self.namespace}:{url}}}:variants"
+
+    def entry(self, url: str, variant: str) -> str:
+        """One stored response; `variant` is a digest of names and values, or `0` where nothing selects."""
+        return f"rc:{{{self.namespace}:{url}}}:{variant}"
+
+    def guard(self, shard: int) -> str:
+        """Epoch and `born` of a shard of tags."""
+        return f"rc:{{{self.namespace}:{shard}}}:guard"
+
+    def marks(self, shard: int) -> str:
+        """The last purge of each tag in a shard."""
+        return f"rc:{{{self.namespace}:{shard}}}:marks"
+
+    def registry(self, shard: int, tag: str) -> str:
+        """Which entries carry a tag."""
+        return f"rc:{{{self.namespace}:{shard}}}:tag:{tag}"

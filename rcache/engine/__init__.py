@@ -1,0 +1,1 @@
+"""Acts through ports: flights, fills, purges and their journal, counters."""

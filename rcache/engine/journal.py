@@ -1,0 +1,131 @@
+"""Purges that have not landed: kept in order, and sent again until they do.
+
+While the store cannot be reached, the tags wait here, and this process serves nothing that carries one of them. A thread of
+its own sends them, with the store's synchronous client, so that a script without an event loop, a test client with a new
+loop per request and a server share one mechanism. Memory is bounded by the number of distinct tags: a tag that waits
+already waits once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterable, Sequence
+
+from rcache.core.entry import Purge
+from rcache.core.errors import BackendError
+
+logger = logging.getLogger("rcache")
+
+FIRST_PAUSE = 0.05  # seconds between two attempts, doubled up to LONGEST_PAUSE
+LONGEST_PAUSE = 1.0
+SLICE = 1000  # tags that one attempt sends
+
+
+class Journal:
+    """The purges of one cache in this process that have yet to land."""
+
+    def __init__(self, send: Callable[[Sequence[str], float], Purge], timeout: float) -> None:
+        self._send = send
+        self._timeout = timeout
+        self._waiting: dict[str, int] = {}  # tag -> its latest ticket, oldest first
+        self._issued = 0
+        self._landed = 0
+        self._last: Purge | None = None
+        self._changed = threading.Condition()
+        self._listeners: set[Callable[[], None]] = set()
+        self._thread: threading.Thread | None = None
+        self._hurry = threading.Event()
+        self._closing = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def blocks(self, tags: Iterable[str]) -> bool:
+        """Whether a purge of one of `tags` has yet to land, so that nothing which carries it may be served."""
+        waiting = self._waiting
+        return bool(waiting) and any(tag in waiting for tag in tags)
+
+    def add(self, tags: Iterable[str]) -> int:
+        """The ticket of a purge that is now sent until it lands."""
+        with self._changed:
+            self._issued += 1
+            for tag in tags:
+                self._waiting.pop(tag, None)
+                self._waiting[tag] = self._issued
+            if self._thread is None or not self._thread.is_alive():
+                self._closing = False
+                self._thread = threading.Thread(target=self._run, name="rcache-journal", daemon=True)
+                self._thread.start()
+            return self._issued
+
+    def landed(self, ticket: int) -> Purge | None:
+        """What carried the ticket's purge, once it has landed."""
+        return self._last if self._landed >= ticket else None
+
+    def wait(self, ticket: int, timeout: float) -> Purge | None:
+        """What carried the ticket's purge, if it lands within `timeout` seconds. Blocks the thread."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._landed >= ticket, timeout)
+        return self.landed(ticket)
+
+    async def wait_async(self, ticket: int, timeout: float) -> Purge | None:
+        """`wait` that leaves the event loop free."""
+        loop = asyncio.get_running_loop()
+        done = asyncio.Event()
+
+        def listener() -> None:
+            if self._landed >= ticket and not loop.is_closed():
+                loop.call_soon_threadsafe(done.set)
+
+        self._listeners.add(listener)
+        try:
+            listener()
+            await asyncio.wait_for(done.wait(), timeout)
+        except TimeoutError:
+            pass
+        finally:
+            self._listeners.discard(listener)
+        return self.landed(ticket)
+
+    def close(self, timeout: float) -> None:
+        """Gives what waits one more chance of `timeout` seconds; what has not landed by then is given up, and logged."""
+        with self._changed:
+            self._hurry.set()
+            self._changed.wait_for(lambda: not self._waiting, timeout)
+            self._closing = True
+            self._hurry.set()
+            if self._waiting:
+                logger.error("closed with %d purges that never landed: %s", len(self._waiting), list(self._waiting)[:20])
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            with self._changed:
+                if self._closing or not self._waiting:
+                    self._thread = None
+                    self._hurry.clear()
+                    return
+                slice_ = list(self._waiting.items())[:SLICE]
+            try:
+                purge = self._send([tag for tag, _ in slice_], self._timeout)
+            except BackendError:
+                self._hurry.wait(pause)
+                self._hurry.clear()
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                pause = FIRST_PAUSE
+                self._strike(slice_, purge)
+
+    def _strike(self, sent: list[tuple[str, int]], purge: Purge) -> None:
+        with self._changed:
+            for tag, ticket in sent:
+                if self._waiting.get(tag) == ticket:
+                    del self._waiting[tag]
+            # Tickets land in order: all before the oldest that still waits have.
+            self._landed = min(self._waiting.values(), default=self._issued + 1) - 1
+            self._last = purge
+            self._changed.notify_all()
+        for listener in list(self._listeners):
+            listener()

@@ -1,0 +1,82 @@
+"""One run of the application for requests of this process that ask for the same cold key.
+
+Coherence does not rest on who joins whom. A follower is given a flight's answer only if it joined before the flight's store was
+sent and that store was accepted: then no purge that its request could have begun after lies between. In every other case it
+looks up anew, or runs alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum, auto
+
+from rcache.core.entry import Entry
+
+PATIENCE = 5.0  # seconds a follower waits for a flight before it runs by itself
+
+
+class Ending(Enum):
+    """What followers do when a flight ends without an answer they may share."""
+
+    AGAIN = auto()  # look up anew: the store was refused, or the leader is gone
+    ALONE = auto()  # run by yourself: what the application answers here is not for sharing
+
+
+class Landed:
+    """An accepted entry, and the names that select it."""
+
+    __slots__ = ("entry", "names", "variant")
+
+    def __init__(self, entry: Entry, names: tuple[str, ...], variant: bytes) -> None:
+        self.entry = entry
+        self.names = names
+        self.variant = variant
+
+
+class Flight:
+    """One run of the application under way."""
+
+    __slots__ = ("_board", "_future", "generation", "key")
+
+    def __init__(self, board: Flights, key: tuple[object, ...], generation: int) -> None:
+        self._board = board
+        self._future: asyncio.Future[Landed | Ending] = asyncio.get_running_loop().create_future()
+        self.key = key
+        self.generation = generation
+
+    def depart(self) -> None:
+        """Nobody joins from here on: the store is about to be sent."""
+        if self._board.under_way.get(self.key) is self:
+            del self._board.under_way[self.key]
+
+    def land(self, outcome: Landed | Ending) -> None:
+        """Lets the followers go on, each with the outcome. Later calls change nothing."""
+        self.depart()
+        if not self._future.done():
+            self._future.set_result(outcome)
+
+    async def follow(self) -> Landed | Ending:
+        """The outcome, waited for at most PATIENCE seconds."""
+        done, _ = await asyncio.wait({self._future}, timeout=PATIENCE)
+        return self._future.result() if done else Ending.ALONE
+
+
+class Flights:
+    """The flights of one cache in this process. A flight is joined only on the event loop that it runs on."""
+
+    def __init__(self) -> None:
+        self.under_way: dict[tuple[object, ...], Flight] = {}
+        self.generation = 0
+
+    def detach(self) -> None:
+        """Requests that begin from here on join no flight that began before: something was invalidated."""
+        self.generation += 1
+
+    def join_or_lead(self, material: bytes, variant: bytes) -> tuple[Flight, bool]:
+        """The flight for this key, and whether the caller leads it."""
+        key = (asyncio.get_running_loop(), material, variant)
+        flight = self.under_way.get(key)
+        if flight is not None and flight.generation == self.generation:
+            return flight, False
+        flight = self.under_way[key] = Flight(self, key, self.generation)
+        return flight, True

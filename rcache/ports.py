@@ -1,0 +1,82 @@
+"""What the acting floors promise each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from rcache.core.entry import Entry, Found, Missing, Purge
+from rcache.core.keys import Key
+
+
+class Ask(Protocol):
+    """A request, as far as a store needs to know it."""
+
+    @property
+    def key(self) -> Key:
+        """The URL, and the identity where the rule has one."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names that always select a variant: the rule's `vary`, and `cookie:NAME` for each cookie that counts."""
+        ...
+
+    def variant(self, names: tuple[str, ...]) -> bytes:
+        """The variant's material: what this request holds for `names`, normalised; empty where there are no names."""
+        ...
+
+
+class Budget:
+    """The seconds that all trips of one request may still take together."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: float) -> None:
+        self.left = left
+
+    def spend(self, seconds: float) -> None:
+        """Fewer seconds are left for the trips that follow."""
+        self.left -= seconds
+
+
+class Store(Protocol):
+    """Keeps entries and obeys the one rule: coherence is decided when an entry is *read*.
+
+    An entry may be used only if, for each of its tags, the guard exists and was born at or before the entry's start, and
+    the tag's mark is not above its start. Every method but `at_hand` raises BackendError when the store cannot be reached
+    within its time.
+    """
+
+    @property
+    def is_down(self) -> bool:
+        """The breaker is open: calls fail at once."""
+        ...
+
+    def at_hand(self, ask: Ask) -> Found | Missing | None:
+        """The answer of `lookup` where it takes no trip; None where it does."""
+        ...
+
+    async def lookup(self, ask: Ask, budget: Budget) -> Found | Missing:
+        """The entry that `ask` selects if it may be used, else the start of a fill."""
+        ...
+
+    async def store(self, ask: Ask, names: tuple[str, ...], entry: Entry, budget: Budget) -> bool:
+        """Whether the entry was accepted, under the variant that `names` (and those remembered for the URL) select."""
+        ...
+
+    async def purge(self, tags: Sequence[str], timeout: float) -> Purge:
+        """No entry that carries one of `tags`, and was started before, is used by anybody after this returned."""
+        ...
+
+    def purge_sync(self, tags: Sequence[str], timeout: float, *, probe: bool = False) -> Purge:
+        """`purge`, from any thread, with no event loop. A probe goes out even while the breaker is open."""
+        ...
+
+    async def aclose(self) -> None:
+        """Lets go of everything that belongs to the running loop, and of what belongs to none."""
+        ...
+
+    def close(self) -> None:
+        """`aclose` where no loop runs."""
+        ...

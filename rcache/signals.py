@@ -1,0 +1,42 @@
+"""Signals (blinker) that tell what rcache did, and two by which anybody feeds it changes.
+
+Receivers are called in the sender's thread, at once and in no certain order; they are plain functions (blinker refuses to
+call a coroutine function from here), and are held weakly unless connected with `weak=False`.
+
+| signal | sender | keywords |
+| --- | --- | --- |
+| `entity_saved`, `entity_deleted` | the model class (or an instance) | `identity`: the primary key, a tuple where it has parts, None for "some row" |
+| `tags_invalidated` | the `Cache` | `tags`, `entries` (an upper bound), `sequence`, `landed` |
+| `response_stored` | the `Cache` | `path`, `status`, `tags`, `ttl` in seconds, `size` in bytes of body |
+| `response_served` | the `Cache` | `path`, `status`, `age` in seconds, `tags` |
+
+Sending `entity_saved` or `entity_deleted` from any code purges in every open cache before `send` returns:
+`entity_saved.send(User, identity=42)` purges `user:42` and `user`. The name is the model's `__cache_tag__`, else its table's
+name, else its class name in lower case.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from blinker import Namespace, NamedSignal
+
+logger = logging.getLogger("rcache")
+
+_signals = Namespace()
+
+entity_saved = _signals.signal("entity-saved")
+entity_deleted = _signals.signal("entity-deleted")
+tags_invalidated = _signals.signal("tags-invalidated")
+response_stored = _signals.signal("response-stored")
+response_served = _signals.signal("response-served")
+
+
+def notify(signal: NamedSignal, sender: object, **details: Any) -> None:
+    """Calls every receiver; one that raises is logged, and neither stops the others nor breaks the caller."""
+    for receiver in signal.receivers_for(sender):
+        try:
+            receiver(sender, **details)
+        except Exception:
+            logger.exception("a receiver of %s raised", signal.name)

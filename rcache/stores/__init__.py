@@ -1,0 +1,1 @@
+"""Where entries live: in this process, or in Redis."""

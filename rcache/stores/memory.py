@@ -1,0 +1,290 @@
+"""The embedded store: complete, in this process, and the executable specification of `Store`.
+
+It obeys the one rule of the coherence protocol in the same words as the Redis store: sequence, epoch, guards with marks and
+`born`, quarantine. What is dead is found dead when it is read; a purge only raises marks, and the bytes of what it killed are
+freed in slices by the calls that follow.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+
+from rcache.clock import Clock, SystemClock
+from rcache.core.entry import Entry, Found, Missing, Purge, Start
+from rcache.core.keys import URL_TAG, shard_of
+from rcache.core.vary import merge
+from rcache.ports import Ask, Budget
+
+SWEEP_SLICE = 64  # dead entries freed by one call: a purge of a million must not stall the call after it
+
+
+class _Page:
+    """A URL (and identity): the names that select among its variants, and the variants."""
+
+    __slots__ = ("names", "slots")
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self.slots: dict[bytes, _Slot] = {}
+
+
+class _Slot:
+    """One stored entry, and where it hangs."""
+
+    __slots__ = ("entry", "key", "size", "variant", "verified")
+
+    def __init__(self, key: bytes, variant: bytes, entry: Entry, verified: int) -> None:
+        self.key = key
+        self.variant = variant
+        self.entry = entry
+        self.size = entry.size + 2 * len(key) + len(variant)
+        self.verified = verified  # the store's `_changes` at which the one rule last allowed it
+
+
+class _Guard:
+    """The marks and `born` of one shard of tags."""
+
+    __slots__ = ("born", "marks", "quarantined_until")
+
+    def __init__(self, born: int, quarantined_until: float | None = None) -> None:
+        self.born = born
+        self.marks: dict[str, int] = {}  # in order of their numbers: a raised mark moves to the end
+        self.quarantined_until = quarantined_until
+
+
+class MemoryStore:
+    """Keeps entries in this process, bounded in bytes; what was used least recently goes first. Safe in threads."""
+
+    is_down = False
+
+    def __init__(
+        self,
+        *,
+        max_bytes: int = 64 * 1024 * 1024,
+        max_variants: int = 32,
+        max_marks: int = 1_000_000,
+        shards: int = 1,
+        quarantine: float = 20.0,
+        clock: Clock | None = None,
+    ) -> None:
+        self.max_bytes = max_bytes
+        self.max_variants = max_variants
+        self.max_marks = max_marks
+        self.shards = shards
+        self.quarantine = quarantine
+        self._time = (clock or SystemClock()).time
+        self._lock = threading.Lock()
+        self._number = 0
+        self._changes = 0
+        self._start_epoch(quarantined_until=None)
+
+    def _start_epoch(self, quarantined_until: float | None) -> None:
+        """Everything kept so far is of another epoch, and so is never used again."""
+        self.used_bytes = 0
+        self._pages: dict[bytes, _Page] = {}
+        self._used: OrderedDict[_Slot, None] = OrderedDict()  # least recently used first
+        self._registry: dict[str, set[_Slot]] = {}
+        self._dead: deque[set[_Slot]] = deque()
+        self._number += 1
+        self._start = Start(secrets.token_hex(8), self._number)
+        self._guards = {shard: _Guard(self._number, quarantined_until) for shard in range(self.shards)}
+        self._changes += 1
+
+    def __len__(self) -> int:
+        return len(self._used)
+
+    # Reading
+
+    def at_hand(self, ask: Ask) -> Found | Missing:
+        """The entry that `ask` selects if the one rule allows it and it is fresh, else the start of a fill."""
+        now = self._time()
+        page = self._pages.get(ask.key.material)
+        if page is None:
+            return self._missing(now, "absent", ask.names)
+        slot = page.slots.get(ask.variant(page.names) if page.names else b"")
+        if slot is None:
+            return self._missing(now, "absent", page.names)
+        entry = slot.entry
+        if slot.verified != self._changes:
+            changes = self._changes  # read before the guards: whoever raises a mark counts its change afterwards
+            refusal = self._refusal(entry)
+            if refusal is not None:
+                with self._lock:
+                    self._drop(slot)
+                return self._missing(now, refusal, page.names)
+            slot.verified = changes
+        if entry.lifetime <= now - entry.stored_at + entry.initial_age:
+            with self._lock:
+                self._drop(slot)
+            return self._missing(now, "expired", page.names)
+        try:
+            self._used.move_to_end(slot)
+        except KeyError:  # evicted by another thread since; the answer is as right as before
+            pass
+        return Found(entry, now)
+
+    async def lookup(self, ask: Ask, budget: Budget) -> Found | Missing:
+        """`at_hand`: nothing here takes a trip."""
+        return self.at_hand(ask)
+
+    def _missing(self, now: float, reason: str, names: tuple[str, ...]) -> Missing:
+        with self._lock:
+            quarantined = [self._is_quarantined(shard) for shard in range(self.shards)]
+            if all(quarantined):
+                return Missing(None, now, "quarantine", names)
+            return Missing(self._start, now, reason, names)
+
+    # The one rule
+
+    def _refusal(self, entry: Entry) -> str | None:
+        """Why the one rule forbids `entry`; None where it may be used."""
+        epoch, number = entry.start
+        if epoch != self._start.epoch:
+            return "lost"
+        for tag in entry.tags:
+            shard = shard_of(tag, self.shards)
+            guard = self._guards.get(shard)
+            if guard is None or guard.quarantined_until is not None:
+                with self._lock:
+                    if self._is_quarantined(shard):
+                        return "quarantine"
+                    guard = self._guards[shard]
+            if guard.born > number:
+                return "lost"
+            if guard.marks.get(tag, 0) > number:
+                return "purged"
+        return None
+
+    def _is_quarantined(self, shard: int) -> bool:
+        """Makes a lost guard again, and ends a quarantine that ran out, each born at a number taken just now."""
+        guard = self._guards.get(shard)
+        if guard is None:
+            self._guards[shard] = _Guard(self._next_number(), self._time() + self.quarantine)
+            return True
+        if guard.quarantined_until is None:
+            return False
+        if self._time() < guard.quarantined_until:
+            return True
+        guard.quarantined_until = None
+        guard.born = self._next_number()
+        return False
+
+    def _next_number(self) -> int:
+        self._number += 1
+        self._start = Start(self._start.epoch, self._number)
+        self._changes += 1
+        return self._number
+
+    # Writing
+
+    async def store(self, ask: Ask, names: tuple[str, ...], entry: Entry, budget: Budget) -> bool:
+        """Whether the entry was accepted."""
+        refusal = self._refusal(entry)
+        key = ask.key.material
+        with self._lock:
+            self._sweep()
+            if refusal is not None or entry.ttl(entry.stored_at) <= 0:
+                return False
+            page = self._pages.get(key)
+            known = merge(page.names, names) if page is not None else names
+            slot = _Slot(key, ask.variant(known) if known else b"", entry, -1)
+            if slot.size > self.max_bytes:
+                return False
+            if page is not None and page.names != known:  # the variants of fewer names can be selected no more
+                for other in list(page.slots.values()):
+                    self._drop(other)
+            self._insert(slot, known)
+        return True
+
+    def _insert(self, slot: _Slot, names: tuple[str, ...]) -> None:
+        page = self._pages.get(slot.key)
+        if page is not None and slot.variant in page.slots:
+            self._drop(page.slots[slot.variant])
+        elif page is not None and len(page.slots) >= self.max_variants:
+            self._drop(min(page.slots.values(), key=_end))
+        # Dropping a page's last variant forgets the page, so it is asked for again.
+        page = self._pages.setdefault(slot.key, _Page(names))
+        page.slots[slot.variant] = slot
+        self._used[slot] = None
+        self.used_bytes += slot.size
+        for tag in slot.entry.tags:
+            if not tag.startswith(URL_TAG):
+                self._registry.setdefault(tag, set()).add(slot)
+        while self.used_bytes > self.max_bytes:
+            self._drop(next(iter(self._used)))
+
+    def _drop(self, slot: _Slot) -> None:
+        if slot not in self._used:
+            return
+        del self._used[slot]
+        self.used_bytes -= slot.size
+        page = self._pages[slot.key]
+        del page.slots[slot.variant]
+        if not page.slots:
+            del self._pages[slot.key]
+        for tag in slot.entry.tags:
+            carriers = self._registry.get(tag)
+            if carriers is not None:
+                carriers.discard(slot)
+                if not carriers:
+                    del self._registry[tag]
+
+    # Purging
+
+    async def purge(self, tags: Sequence[str], timeout: float) -> Purge:
+        """No entry that carries one of `tags`, and was started before, is used by anybody after this returned."""
+        return self.purge_sync(tags, timeout)
+
+    def purge_sync(self, tags: Sequence[str], timeout: float, *, probe: bool = False) -> Purge:
+        """`purge`, from any thread."""
+        with self._lock:
+            self._number += 1
+            number = self._number
+            entries = 0
+            for tag in tags:
+                self._raise_mark(tag, number)
+                carriers = self._registry.pop(tag, None)
+                if carriers is not None:
+                    entries += len(carriers)
+                    self._dead.append(carriers)
+            self._start = Start(self._start.epoch, number)
+            self._changes += 1  # after the marks: whoever sees the change sees them too
+            self._sweep()
+        return Purge(number, entries)
+
+    def _raise_mark(self, tag: str, number: int) -> None:
+        guard = self._guards.get(shard_of(tag, self.shards))
+        if guard is None:  # made again by whoever reads next, born after this purge
+            return
+        guard.marks.pop(tag, None)
+        guard.marks[tag] = number
+        while len(guard.marks) > self.max_marks:
+            oldest = next(iter(guard.marks))
+            # What is forgotten can no longer be judged, so everything that old is a miss.
+            guard.born = max(guard.born, guard.marks.pop(oldest))
+
+    def _sweep(self) -> None:
+        """Frees a slice of what purges killed, unless it was stored anew since."""
+        for _ in range(SWEEP_SLICE):
+            if not self._dead:
+                return
+            if self._dead[0]:
+                self._drop(self._dead[0].pop())
+            else:
+                self._dead.popleft()
+
+    async def aclose(self) -> None:
+        """Frees everything; the store can be used again, empty."""
+        self.close()
+
+    def close(self) -> None:
+        """`aclose` where no loop runs."""
+        with self._lock:
+            self._start_epoch(quarantined_until=None)
+
+
+def _end(slot: _Slot) -> float:
+    return slot.entry.stored_at - slot.entry.initial_age + slot.entry.lifetime
