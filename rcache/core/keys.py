@@ -10,6 +10,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Final
 from urllib.parse import unquote_to_bytes
 from zlib import crc32
 
@@ -48,25 +49,42 @@ def request_key(scheme: bytes, host: bytes, path: bytes, query: bytes, identity:
     url = b"%d:%d:%d:%b%b%b%b" % (len(scheme), len(host), len(path), scheme, host, path, query)
     if identity is None:
         return Key(url, url)
-    return Key(url, b"%d:%b%b" % (len(identity), identity, url))
+    # The letter keeps these apart from the keys without identity, which begin with a digit.
+    return Key(url, b"i%d:%b%b" % (len(identity), identity, url))
 
 
 def canonical_query(query: bytes, names: frozenset[bytes] | None = None) -> bytes:
     """The query with its parameters in order of name; repeated names keep the order of their values.
 
     Sorted by the *decoded* name, since `a=1&%61=2` and `%61=2&a=1` give an application different lists. The parts keep
-    the spelling they came in. `names` keeps only the parameters that count.
+    the spelling they came in. `names` (UTF-8) keeps only the parameters that count.
     """
     if not query or (names is None and b"&" not in query):
         return query
-    parts = [(unquote_to_bytes(part.partition(b"=")[0].replace(b"+", b" ")), part) for part in query.split(b"&")]
+    parts = [(_sort_name(part), part) for part in query.split(b"&")]
     if names is not None:
-        parts = [pair for pair in parts if pair[0] in names]
-    parts.sort(key=_name)
+        counted = names if all(map(bytes.isascii, names)) else names | {_NOT_ASCII}
+        parts = [pair for pair in parts if pair[0] in counted]
+    parts.sort(key=_first)
     return b"&".join([part for _, part in parts])
 
 
-def _name(pair: tuple[bytes, bytes]) -> bytes:
+_NOT_ASCII: Final = b"\xff"
+
+
+def _sort_name(part: bytes) -> bytes:
+    """The decoded name of a parameter.
+
+    All names beyond ASCII count as one, so that their order is kept: frameworks disagree on how to decode them, and
+    Starlette takes `%ff=1&%fe=2`, as well as a raw `é` in Latin-1 and `%C3%A9`, for one name with two values.
+    """
+    name = part.partition(b"=")[0]
+    if b"%" in name or b"+" in name:
+        name = unquote_to_bytes(name.replace(b"+", b" "))
+    return name if name.isascii() else _NOT_ASCII
+
+
+def _first(pair: tuple[bytes, bytes]) -> bytes:
     return pair[0]
 
 
