@@ -65,8 +65,8 @@ def matters(lines: list[bytes]) -> bool:
 def value(lines: list[bytes], name: bytes) -> bytes | None:
     """The cookie's value; None where it is absent.
 
-    Applications disagree on which of several values counts, so all of them do, joined by the one character that no value
-    can hold.
+    Applications disagree on which of several values counts, so all of them do, joined by the one character that none
+    of them can hold.
     """
     found = [value for key, value in parse(lines) if key == name]
     return b";".join(found) if found else None
