@@ -1,0 +1,65 @@
+# Only Python (3.11 or newer) and make are needed: the environment is made in .venv, once, and again when pyproject.toml
+# changes. Another interpreter: make PYTHON=python3.12 demo
+
+PYTHON ?= python3
+PORT ?= 8000
+# With -m the checkout comes first on the path.
+RUN := .venv/bin/python -m
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo serve test lint redis-server wrk long bench clean
+
+help:
+	@echo "make demo    see it work: a shop, its cache, and a story in the terminal"
+	@echo "make serve   the same shop on http://127.0.0.1:$(PORT) for a browser (PORT=...)"
+	@echo "make test    lint, types, floors and all tests"
+	@echo "make long    the tests that take minutes"
+	@echo "make bench   how fast it is, beside a bare application and other caches"
+	@echo "make lint    lint, types and floors alone"
+	@echo "make clean   remove the environment and everything made here"
+
+demo: .venv/demo.installed
+	@$(RUN) examples.shop.demo
+
+serve: .venv/demo.installed
+	@echo "The shop is open on http://127.0.0.1:$(PORT) (Ctrl-C closes it)"
+	@$(RUN) uvicorn --factory examples.shop.app:create_app --port $(PORT)
+
+test: redis-server lint
+	$(RUN) pytest -m "not long"
+
+lint: .venv/dev.installed
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+	.venv/bin/lint-imports
+
+long: redis-server .venv/dev.installed
+	$(RUN) pytest -m long
+
+bench: redis-server wrk .venv/bench.installed
+	$(RUN) benchmarks
+
+redis-server:
+	@scripts/require redis-server redis-server redis
+
+wrk:
+	@scripts/require wrk wrk wrk
+
+# Each extra holds the one before it: whoever has the larger one needs nothing for the smaller.
+.venv/demo.installed: pyproject.toml
+	@PYTHON="$(PYTHON)" scripts/environment demo
+	@touch $@
+
+.venv/dev.installed: pyproject.toml
+	@PYTHON="$(PYTHON)" scripts/environment dev
+	@touch .venv/demo.installed $@
+
+.venv/bench.installed: pyproject.toml
+	@PYTHON="$(PYTHON)" scripts/environment bench
+	@touch .venv/demo.installed .venv/dev.installed $@
+
+clean:
+	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist examples/shop/var
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
