@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
+
 from rcache import Cache, CacheMiddleware
 
 from .database import Database

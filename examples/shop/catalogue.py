@@ -14,8 +14,34 @@ CATEGORIES = {
     "ceramics": "Ceramics",
 }
 
-_ADJECTIVES = ("Amber", "Early", "Fine", "Golden", "Hidden", "Little", "Northern", "Old", "Quiet", "Roasted", "Slow", "Wild")
-_PLACES = ("Andes", "Bergen", "Cusco", "Darjeeling", "Harar", "Java", "Kyoto", "Lisbon", "Madras", "Oaxaca", "Trieste", "Uji")
+_ADJECTIVES = (
+    "Amber",
+    "Early",
+    "Fine",
+    "Golden",
+    "Hidden",
+    "Little",
+    "Northern",
+    "Old",
+    "Quiet",
+    "Roasted",
+    "Slow",
+    "Wild",
+)
+_PLACES = (
+    "Andes",
+    "Bergen",
+    "Cusco",
+    "Darjeeling",
+    "Harar",
+    "Java",
+    "Kyoto",
+    "Lisbon",
+    "Madras",
+    "Oaxaca",
+    "Trieste",
+    "Uji",
+)
 _THINGS = {
     "coffee": ("Espresso", "Filter Roast", "Decaf", "Green Beans"),
     "tea": ("Green Tea", "Black Tea", "Oolong", "Rooibos"),
@@ -30,7 +56,9 @@ REVIEWS_PER_PRODUCT = 12
 
 def categories() -> list[dict[str, Any]]:
     """One row per category."""
-    return [{"id": number, "slug": slug, "name": name} for number, (slug, name) in enumerate(CATEGORIES.items(), start=1)]
+    return [
+        {"id": number, "slug": slug, "name": name} for number, (slug, name) in enumerate(CATEGORIES.items(), start=1)
+    ]
 
 
 def products() -> list[dict[str, Any]]:

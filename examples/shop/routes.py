@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterable
 from functools import partial
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
-from rcache import cached, invalidate, tag
 from sqlalchemy.ext.asyncio import AsyncSession
+
+from rcache import cached, invalidate, tag
 
 from . import queries
 from .page import render_home
@@ -46,10 +47,19 @@ async def open_session(request: Request) -> AsyncIterator[AsyncSession]:
 Session = Annotated[AsyncSession, Depends(open_session)]
 
 
+Thing = TypeVar("Thing")
+
+
+def found(thing: Thing | None) -> Thing:
+    """The thing itself; where there is none, the client is told 404."""
+    if thing is None:
+        raise HTTPException(404)
+    return thing
+
+
 def tag_shown(products: Iterable[ProductOut]) -> None:
     """The response that is being made shows these products."""
-    for product in products:
-        tag(f"product:{product.id}")
+    tag(*[f"product:{product.id}" for product in products])
 
 
 @router.get("/products")
@@ -103,10 +113,3 @@ async def place_order(session: Session, body: OrderIn) -> ProductOut:
     await session.commit()
     await invalidate(f"product:{body.product_id}", "best-sellers")
     return product
-
-
-def found[T](thing: T | None) -> T:
-    """The thing itself; the client is told 404 where there is none."""
-    if thing is None:
-        raise HTTPException(404)
-    return thing
