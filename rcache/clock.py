@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+from time import monotonic as _monotonic
+from time import time as _time
 from typing import Protocol
 
 
@@ -21,5 +22,5 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clocks."""
 
-    time = staticmethod(time.time)
-    monotonic = staticmethod(time.monotonic)
+    time = staticmethod(_time)
+    monotonic = staticmethod(_monotonic)

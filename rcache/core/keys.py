@@ -124,3 +124,7 @@ class RedisNames:
     def registry(self, shard: int, tag: str) -> str:
         """Which entries carry a tag."""
         return f"rc:{{{self.namespace}:{shard}}}:tag:{tag}"
+
+    def swept(self, purge: str, position: int) -> str:
+        """The name under which a purge hands a registry to the sweeper; `purge` is a random id."""
+        return f"rc:{{{self.namespace}}}:swept:{purge}:{position}"

@@ -1,0 +1,35 @@
+"""Translates what the driver raises, once, at the border."""
+
+from __future__ import annotations
+
+from redis import exceptions as driver
+
+from rcache.core.errors import BackendError
+
+PERMISSIONS = "grant the user of the URL `~rc:* +@all -@dangerous +info` (INFO tells a primary from a replica)"
+REPLICA = "this server is a replica, which may lag behind purges: point the URL at the primary"
+
+
+def translated(error: BaseException) -> BackendError:
+    """The error that rcache raises for `error`, with the remedy where there is one."""
+    if isinstance(error, BackendError):
+        return error
+    text = str(error)
+    if isinstance(error, driver.ReadOnlyError):
+        return BackendError(f"Redis refused to write: {REPLICA}")
+    if isinstance(error, driver.NoPermissionError) or is_forbidden(text):
+        return BackendError(f"Redis does not permit what rcache needs ({text}): {PERMISSIONS}")
+    if isinstance(error, driver.AuthenticationError):
+        return BackendError(f"Redis does not accept the user or password of the URL: {text}")
+    if isinstance(error, driver.BusyLoadingError):
+        return BackendError("Redis is still loading its data")
+    if isinstance(error, driver.TimeoutError | TimeoutError):
+        return BackendError(f"Redis did not answer in time: {text}")
+    if isinstance(error, driver.ResponseError):
+        return BackendError(f"Redis answered with an error: {text}")
+    return BackendError(f"Redis cannot be reached: {text}")
+
+
+def is_forbidden(text: str) -> bool:
+    """Whether Redis told a script that its user lacks a permission; scripts pass the text, not the error's code."""
+    return "The user executing the script can't" in text or text.startswith("NOPERM")

@@ -1,0 +1,58 @@
+-- Find an entry and judge it by the one rule, without writing anything.
+--
+-- No `#!lua` line, so that it also runs where writes are forbidden (a full Redis, min-replicas-to-write).
+--
+-- KEYS[1]    the sequence
+-- KEYS[2]    the URL's vary names
+-- KEYS[3]    the entry
+-- KEYS[4..]  guard and marks of every shard, consulted where no entry tells which tags matter
+-- ARGV[1]    the names that the entry's key was made of, one a line, sorted
+-- returns    {verdict, epoch, number, seconds, microseconds, ...}; verdict is one of
+--            hit         followed by the entry's fields
+--            absent, damaged, lost, quarantine, purged
+--            former      an entry of an earlier epoch, or from before its guard was born
+--            vary        followed by names that were not considered
+--            forbidden   followed by the error; `replica` alone: this server must not answer
+--@include rule
+--@include names
+
+local sequence, vary, key = KEYS[1], KEYS[2], KEYS[3]
+local names = ARGV[1]
+
+local replid, refusal = history()
+local now, time = clock()
+if not replid then
+  if refusal == 'replica' then return {'replica', '', '0', time[1], time[2]} end
+  return {'forbidden', '', '0', time[1], time[2], refusal}
+end
+
+local epoch, number = standing(sequence, replid)
+local function answer(verdict, ...)
+  return {verdict, epoch or '', number or '0', time[1], time[2], ...}
+end
+if not epoch then return answer('lost') end
+
+local needed = remembered(vary)
+if needed and not is_subset(needed, names) then return answer('vary', needed) end
+
+local entry = redis.pcall('HMGET', key, 'epoch', 'start', 'guards', 'key', 'variant', 'stored', 'head', 'body', 'sum')
+if entry.err then return answer('damaged') end
+
+local start = tonumber(entry[2] or '')
+local spelled, shards = pcall(cjson.decode, entry[3] or '')
+local is_whole = entry[9] and start and spelled and type(shards) == 'table'
+if not is_whole or entry[1] ~= epoch then
+  -- No entry tells which tags matter, so every guard is asked whether a fill may be stored.
+  for shard = 4, #KEYS, 2 do
+    local born, quarantine = guarded(epoch, KEYS[shard], KEYS[shard + 1])
+    if not born then return answer('lost') end
+    if quarantine then return answer(quarantine > now and 'quarantine' or 'lost') end
+  end
+  if is_whole then return answer('former') end
+  return answer(redis.call('EXISTS', key) == 1 and 'damaged' or 'absent')
+end
+
+local judged, objection = pcall(judge_all, epoch, start, now, shards)
+if not judged then return answer('damaged') end
+if objection then return answer(objection) end
+return answer('hit', unpack(entry))

@@ -1,0 +1,81 @@
+#!lua flags=allow-oom
+-- Purge tags: no entry that carries one of them and was started before may be used from now on.
+--
+-- Constant time in the number of entries: their bytes are freed afterwards, in slices (sweep.lua). It needs no epoch and
+-- no guard: where those are lost nothing is served anyway, and who makes them again is born after this purge.
+--
+-- KEYS[1]    the sequence
+-- KEYS[2]    the registries to be swept
+-- KEYS[3..]  registry of a tag, and the new name it is swept under, in turns
+-- ARGV[1]    the tags by shard, as an entry spells them: JSON [[guard, marks, tag, ...], ...]
+-- ARGV[2]    how many marks a shard may hold
+-- ARGV[3]    how many registries may wait to be swept, and ARGV[4] for how many milliseconds
+-- returns    {number, entries}: the purge's number, and how many entries the registries held
+--@include rule
+
+local sequence, sweeps = KEYS[1], KEYS[2]
+local shards, max_marks = cjson.decode(ARGV[1]), tonumber(ARGV[2])
+
+local replid, refusal = history()
+if not replid then
+  if refusal == 'replica' then return redis.error_reply('READONLY this server is a replica') end
+  return redis.error_reply(refusal)
+end
+
+-- Carries a command out on a key. A value of another type gives way, which loses a guard or the epoch: a miss.
+local function put(command, name, ...)
+  local result = redis.pcall(command, name, ...)
+  if type(result) == 'table' and result.err then
+    redis.call('UNLINK', name)
+    result = redis.call(command, name, ...)
+  end
+  return result
+end
+
+-- Forgets the lowest marks of a shard; what can no longer be judged is born away, so that it is a miss.
+local function forget(guard, marks, surplus)
+  local lowest = redis.call('ZRANGE', marks, 0, surplus, 'WITHSCORES')
+  local highest = 0
+  for position = 1, #lowest, 2 do
+    if lowest[position] ~= BORN then
+      redis.call('ZREM', marks, lowest[position])
+      highest = math.max(highest, tonumber(lowest[position + 1]))
+    end
+  end
+  local born = redis.pcall('HGET', guard, 'born')
+  if type(born) == 'string' and (tonumber(born) or 0) < highest then
+    redis.call('HSET', guard, 'born', string.format('%.0f', highest))
+    redis.call('ZADD', marks, 'XX', 'GT', string.format('%.0f', highest), BORN)
+  end
+end
+
+local number = put('HINCRBY', sequence, 'n', 1)
+local mark = string.format('%.0f', number)
+
+-- Marks first: a script that fails is not rolled back.
+for _, shard in ipairs(shards) do
+  for position = 3, #shard do
+    put('ZADD', shard[2], 'GT', mark, shard[position])
+  end
+end
+for _, shard in ipairs(shards) do
+  local surplus = redis.call('ZCARD', shard[2]) - 1 - max_marks
+  -- A few at a time: as many as this purge may have added, and some more where the bound was lowered.
+  if surplus > 0 then forget(shard[1], shard[2], math.min(surplus, #shard + 16)) end
+end
+
+local epoch = redis.call('HGET', sequence, 'epoch')
+local entries = 0
+for position = 3, #KEYS, 2 do
+  local held = redis.pcall('ZCARD', KEYS[position])
+  if type(held) == 'number' and held > 0 then
+    entries = entries + held
+    redis.call('RENAME', KEYS[position], KEYS[position + 1])
+    put('LPUSH', sweeps, cjson.encode({KEYS[position + 1], epoch, number}))
+  end
+end
+if entries > 0 then
+  redis.call('LTRIM', sweeps, 0, ARGV[3] - 1)
+  redis.call('PEXPIRE', sweeps, ARGV[4])
+end
+return {mark, entries}

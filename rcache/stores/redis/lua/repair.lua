@@ -1,0 +1,73 @@
+#!lua flags=allow-oom
+-- Make again what is missing of the epoch and the guards, and end quarantines that ran out.
+--
+-- Writes only what is still missing, so that many may carry it out at once. What is made again is born at a number taken
+-- after it was seen missing: nothing older can be judged, so nothing older is used.
+--
+-- KEYS[1]    the sequence
+-- KEYS[2..]  guard and marks of every shard, in turns
+-- ARGV[1]    a random id, in case an epoch is to be made
+-- ARGV[2]    1 if the caller has seen an epoch before: what it knew may be lost, so quarantine
+-- ARGV[3]    milliseconds of quarantine
+-- returns    {epoch, number, 1 if in quarantine else 0, seconds, microseconds}
+--@include rule
+
+local sequence = KEYS[1]
+local fresh, seen, quarantine = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
+
+local replid, refusal = history()
+if not replid then
+  if refusal == 'replica' then return redis.error_reply('READONLY this server is a replica') end
+  return redis.error_reply(refusal)
+end
+local now, time = clock()
+
+-- The next number; a sequence that cannot count gives way.
+local function take()
+  local number = redis.pcall('HINCRBY', sequence, 'n', 1)
+  if type(number) == 'table' then
+    redis.call('DEL', sequence)
+    number = redis.call('HINCRBY', sequence, 'n', 1)
+  end
+  return string.format('%.0f', number)
+end
+
+local function make(epoch, guard, marks, born, is_quarantined)
+  redis.call('DEL', guard, marks)
+  redis.call('HSET', guard, 'epoch', epoch, 'born', born)
+  if is_quarantined then redis.call('HSET', guard, 'quarantine', string.format('%.0f', now + quarantine)) end
+  redis.call('ZADD', marks, born, BORN)
+end
+
+local epoch, number = standing(sequence, replid)
+if not epoch then
+  -- Wrong types count as earlier epochs: somebody lost something.
+  local earlier = redis.pcall('HGET', sequence, 'epoch')
+  local is_quarantined = seen or earlier ~= false
+  number = take()
+  epoch = fresh
+  redis.call('HSET', sequence, 'epoch', epoch, 'replid', replid)
+  for position = 2, #KEYS, 2 do
+    make(epoch, KEYS[position], KEYS[position + 1], number, is_quarantined)
+  end
+end
+
+local in_quarantine = 0
+for position = 2, #KEYS, 2 do
+  local guard, marks = KEYS[position], KEYS[position + 1]
+  local born, ends = guarded(epoch, guard, marks)
+  if not born then
+    -- All guards are made with their epoch: this one was lost, and with it what it knew.
+    number = take()
+    make(epoch, guard, marks, number, true)
+    in_quarantine = 1
+  elseif ends and ends > now then
+    in_quarantine = 1
+  elseif ends then
+    number = take()
+    redis.call('HSET', guard, 'born', number)
+    redis.call('ZADD', marks, 'GT', number, BORN)
+    redis.call('HDEL', guard, 'quarantine')
+  end
+end
+return {epoch, number, in_quarantine, time[1], time[2]}

@@ -1,0 +1,67 @@
+-- The one rule, spliced into every script that needs it, so that it exists once.
+--
+-- An entry may be used only if, for each of its tags: the guard exists and was born at or before the entry's start; the
+-- tag's mark is not above its start; the guard is not in quarantine.
+
+local BORN = '\1'       -- the member of the marks that repeats the guard's `born`; no tag can spell it
+local SLICE = 1000      -- tags per command: Lua's stack is finite
+
+-- The server's time in milliseconds, and as Redis tells it.
+local function clock()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000), time
+end
+
+-- The id of this server's history if it is the primary; else nil and why: 'replica', or the error that forbids INFO.
+local function history()
+  local info = redis.pcall('INFO', 'replication')
+  if type(info) == 'table' then return nil, info.err end
+  if not string.find(info, 'role:master', 1, true) then return nil, 'replica' end
+  return string.match(info, 'master_replid:(%w+)')
+end
+
+-- Epoch and number of the sequence; nil unless the epoch was made under this very history.
+local function standing(sequence, replid)
+  local seq = redis.pcall('HMGET', sequence, 'epoch', 'n', 'replid')
+  if seq.err or not seq[1] or not seq[2] or seq[3] ~= replid then return nil end
+  return seq[1], seq[2]
+end
+
+-- `born` and the end of the quarantine of a guard; nil if it is lost.
+local function guarded(epoch, guard, marks)
+  local held = redis.pcall('HMGET', guard, 'epoch', 'born', 'quarantine')
+  local repeated = redis.pcall('ZSCORE', marks, BORN)
+  if held.err or type(repeated) ~= 'string' then return nil end
+  local born = tonumber(held[2] or '')
+  if held[1] ~= epoch or not born or born ~= tonumber(repeated) then return nil end
+  return born, tonumber(held[3] or '')
+end
+
+-- 'purged' if one of the tags from the third position on was purged after `start`, else nil.
+local function marked(shard, start)
+  for first = 3, #shard, SLICE do
+    local scores = redis.call('ZMSCORE', shard[2], unpack(shard, first, math.min(first + SLICE - 1, #shard)))
+    for _, mark in ipairs(scores) do
+      if mark and tonumber(mark) > start then return 'purged' end
+    end
+  end
+end
+
+-- What the rule says of `start` in one shard, {guard, marks, tag, ...}: nil if it may be used, else
+-- 'lost' | 'quarantine' | 'former' (born later) | 'purged'. A quarantine that ran out is still to be ended by a repair:
+-- until then it is a loss.
+local function judge(epoch, start, now, shard)
+  local born, quarantine = guarded(epoch, shard[1], shard[2])
+  if not born then return 'lost' end
+  if quarantine then return quarantine > now and 'quarantine' or 'lost' end
+  if born > start then return 'former' end
+  return marked(shard, start)
+end
+
+-- `judge` for every shard; the first objection.
+local function judge_all(epoch, start, now, shards)
+  for _, shard in ipairs(shards) do
+    local objection = judge(epoch, start, now, shard)
+    if objection then return objection end
+  end
+end

@@ -1,0 +1,94 @@
+#!lua
+-- Store an entry, unless the one rule already forbids to use it.
+--
+-- Without allow-oom: a full Redis refuses before anything is written.
+--
+-- KEYS[1]    the sequence
+-- KEYS[2]    the URL's vary names
+-- KEYS[3]    the URL's variants
+-- KEYS[4]    the entry
+-- KEYS[5]    the URL's entry where nothing selects a variant
+-- KEYS[6..]  registries of its tags
+-- ARGV[1]    the names that the entry's key was made of, one a line, sorted
+-- ARGV[2]    how many variants a URL may have
+-- ARGV[3]    the end of its storage, in milliseconds of the server's clock
+-- ARGV[4..]  the entry's fields: epoch, start, guards, key, variant, stored, head, body, sum
+-- returns    {'stored'}, or why not: {'purged' | 'former' | 'lost' | 'quarantine' | 'expired' | 'replica'},
+--            {'vary', names that were not considered}, {'forbidden', error}
+--@include rule
+--@include names
+
+local sequence, vary, variants, key, plain = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local names, max_variants, ends = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local epoch, start, guards = ARGV[4], tonumber(ARGV[5]), ARGV[6]
+
+local replid, refusal = history()
+if not replid then
+  if refusal == 'replica' then return {'replica'} end
+  return {'forbidden', refusal}
+end
+
+local now = clock()
+if ends <= now then return {'expired'} end
+if standing(sequence, replid) ~= epoch then return {'lost'} end
+local objection = judge_all(epoch, start, now, cjson.decode(guards))
+if objection then return {objection} end
+
+local needed = remembered(vary)
+if needed and not is_subset(needed, names) then return {'vary', needed} end
+
+-- Carries a command out on a key; a value of another type under it is nobody's, and gives way.
+local function put(command, name, ...)
+  local result = redis.pcall(command, name, ...)
+  if type(result) == 'table' and result.err then
+    redis.call('UNLINK', name)
+    result = redis.call(command, name, ...)
+  end
+  return result
+end
+
+-- Lets a key live until `ends` at least. GT alone would leave a key without TTL as it is.
+local function outlive(name)
+  redis.call('PEXPIREAT', name, ARGV[3], 'NX')
+  redis.call('PEXPIREAT', name, ARGV[3], 'GT')
+end
+
+-- Drops a few members whose end has come. ZREMRANGEBYSCORE would know no limit.
+local function trim(name)
+  for _, dead in ipairs(redis.call('ZRANGE', name, '-inf', string.format('%.0f', now), 'BYSCORE', 'LIMIT', 0, 3)) do
+    redis.call('ZREM', name, dead)
+  end
+end
+
+if names ~= '' then
+  if needed ~= names then
+    -- The variants of fewer names can be selected no more.
+    local members = redis.pcall('ZRANGE', variants, 0, -1)
+    redis.call('UNLINK', plain, variants, unpack(members.err and {} or members))
+    redis.call('SET', vary, names, 'KEEPTTL')
+  end
+  outlive(vary)
+  put('ZADD', variants, ARGV[3], key)
+  outlive(variants)
+  trim(variants)
+  while redis.call('ZCARD', variants) > max_variants do
+    local soonest = redis.call('ZRANGE', variants, 0, 1)
+    -- The entry being written stays, though it may be the one that ends soonest.
+    local gone = soonest[1] == key and soonest[2] or soonest[1]
+    redis.call('ZREM', variants, gone)
+    redis.call('UNLINK', gone)
+  end
+end
+
+redis.call('DEL', key)
+redis.call('HSET', key, 'epoch', epoch, 'start', ARGV[5], 'guards', guards, 'key', ARGV[7], 'variant', ARGV[8],
+  'stored', ARGV[9], 'head', ARGV[10], 'body', ARGV[11], 'sum', ARGV[12])
+redis.call('PEXPIREAT', key, ARGV[3])
+
+for position = 6, #KEYS do
+  local registry = KEYS[position]
+  put('ZADD', registry, ARGV[3], key)
+  outlive(registry)
+  trim(registry)
+end
+return {'stored'}

@@ -1,0 +1,344 @@
+"""Calls to Redis from one event loop: those that wait in the same turn of the loop travel as one pipeline.
+
+A `Pipe` belongs to one loop. Calls queue; at the end of the turn a connection that is free takes the whole queue, and
+while all are busy the next batch grows. A reply that comes too late for its caller is still read by the connection that
+owes it, so replies are never taken for one another.
+
+A late event loop is not a late Redis. Deadlines are therefore measured on the time that the loop was *attentive*: of a
+turn that took longer than a tick or two, only these count, and the replies that arrived meanwhile are read before the
+next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from redis import asyncio as aredis
+from redis import exceptions as driver
+
+from rcache.core.errors import BackendError
+from rcache.stores.redis.address import CONNECT_TIMEOUT, Address
+from rcache.stores.redis.scripts import Script
+
+CONNECTIONS = 2  # per loop: Redis carries out one script at a time, more only make batches smaller
+TICK = 0.005  # seconds between looks at the deadlines
+PATIENCE = 1.0  # seconds in which a connection may still get the replies that nobody waits for
+BATCH = 256  # calls per pipeline
+
+DRIVER_ERRORS = (driver.RedisError, OSError, asyncio.TimeoutError, EOFError)
+
+
+class Counters:
+    """What a store has done, for its statistics and for tests that count trips."""
+
+    __slots__ = ("damaged", "trips")
+
+    def __init__(self) -> None:
+        self.trips = 0  # pipelines sent, from every loop and thread
+        self.damaged = 0  # entries that were there but could not be read
+
+
+class Call:
+    """One script with its arguments, the future that waits for its reply, and until when."""
+
+    __slots__ = ("arguments", "deadline", "future", "script")
+
+    def __init__(
+        self, script: Script, arguments: tuple[bytes | str | int, ...], future: asyncio.Future[Any], deadline: float
+    ) -> None:
+        self.script = script
+        self.arguments = arguments
+        self.future = future
+        self.deadline = deadline
+
+    def settle(self, reply: object) -> None:
+        """Hands the reply over, unless nobody waits any more."""
+        if self.future.done():
+            return
+        if isinstance(reply, BaseException):
+            self.future.set_exception(reply)
+        else:
+            self.future.set_result(reply)
+
+
+class Wire:
+    """One connection. It works while there are calls, in a task of its own, and has none while idle."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self.pipe = pipe
+        self.connection: aredis.Connection | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.batch: list[Call] = []
+        self.owing_since: float | None = None  # since when a reply is due that nobody waits for
+
+    def start(self) -> None:
+        """Begins to work off the queue."""
+        self.task = self.pipe.loop.create_task(self._work())
+
+    async def _work(self) -> None:
+        try:
+            while self.pipe.queue:
+                # Connecting comes first: meanwhile another connection may take the calls.
+                connection = self.connection or await self._connect()
+                self.batch = self.pipe.take()
+                if self.batch:
+                    await self._serve(connection)
+                self.batch = []
+                self.owing_since = None
+        except DRIVER_ERRORS as error:
+            await self.disconnect()
+            self.pipe.fail(self, error)
+        except BaseException:
+            await self.disconnect()
+            self.pipe.fail(self, driver.ConnectionError("the connection was given up"))
+            raise
+        finally:
+            self.batch = []
+            self.owing_since = None
+            self.task = None
+            self.pipe.resume()
+
+    async def _connect(self) -> aredis.Connection:
+        await self.pipe.outlive_no_loop()
+        connection = self.pipe.address.connection()
+        try:
+            # A server that is stopped accepts connections, and then says nothing.
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await connection.connect()  # type: ignore[no-untyped-call]
+                await self._load(connection)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        self.connection = connection
+        return connection
+
+    async def _load(self, connection: aredis.Connection) -> None:
+        """Lets Redis know the scripts: it forgets them at each restart, and replicas never heard of them."""
+        commands: list[bytes] = []
+        for script in self.pipe.scripts:
+            commands += connection.pack_command("SCRIPT", "LOAD", script.source)
+        await connection.send_packed_command(commands, check_health=False)
+        replies = [await _read(connection) for _ in self.pipe.scripts]
+        for reply in replies:
+            if isinstance(reply, driver.RedisError):
+                raise reply
+
+    async def _serve(self, connection: aredis.Connection) -> None:
+        """Sends the batch and hands out its replies. A connection that was closed while idle is opened anew, once."""
+        try:
+            unknown = await self._exchange(connection, self.batch)
+        except (driver.ConnectionError, OSError):
+            if any(call.future.done() and not call.future.cancelled() for call in self.batch):
+                raise
+            await self.disconnect()
+            connection = await self._connect()
+            unknown = await self._exchange(connection, self.batch)
+        if unknown:
+            await self._load(connection)
+            for call in await self._exchange(connection, unknown):
+                call.settle(driver.NoScriptError("Redis forgets its scripts at once"))
+
+    async def _exchange(self, connection: aredis.Connection, calls: list[Call]) -> list[Call]:
+        """One trip. Gives back the calls whose script Redis does not know."""
+        pack = connection.pack_command
+        commands: list[bytes] = []
+        for call in calls:
+            commands += pack(b"EVALSHA", call.script.sha, *call.arguments)
+        self.pipe.counters.trips += 1
+        await connection.send_packed_command(commands, check_health=False)
+        unknown = []
+        for call in calls:
+            reply = await _read(connection)
+            if isinstance(reply, driver.NoScriptError):
+                unknown.append(call)
+            else:
+                call.settle(reply)
+        return unknown
+
+    async def disconnect(self) -> None:
+        """Closes the socket, without waiting for the other side."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            with contextlib.suppress(*DRIVER_ERRORS):
+                await connection.disconnect(nowait=True)
+
+
+async def _read(connection: aredis.Connection) -> object:
+    """The next reply; an error that Redis answered with is a reply like any other."""
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except driver.ResponseError as error:
+        return error
+    except driver.BusyLoadingError as error:  # the driver counts it among the connection errors
+        return error
+
+
+class Pipe:
+    """The connections of one event loop to one server."""
+
+    def __init__(self, address: Address, scripts: tuple[Script, ...], counters: Counters) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.address = address
+        self.scripts = scripts
+        self.counters = counters
+        self.queue: deque[Call] = deque()
+        self.wires: list[Wire] = []
+        self._is_flushing = False
+        self._attended = 0.0
+        self._looked_at = 0.0
+        self._watch: asyncio.TimerHandle | None = None
+        self._end_of_loop: AsyncGenerator[None, None] | None = None
+
+    async def call(self, script: Script, keys: int, arguments: tuple[bytes | str | int, ...], seconds: float) -> Any:
+        """The reply of `script`, whose first `keys` arguments are keys. Raises the driver's errors and TimeoutError."""
+        future: asyncio.Future[Any] = self.loop.create_future()
+        if self._watch is None:
+            self._looked_at = self.loop.time()
+            self._watch = self.loop.call_later(min(TICK, seconds), self._look)
+        self.queue.append(Call(script, (keys, *arguments), future, self.attended() + seconds))
+        if not self._is_flushing:
+            self._is_flushing = True
+            self.loop.call_soon(self._flush)
+        return await future
+
+    def attended(self) -> float:
+        """Seconds during which this loop could read what arrived, on a scale of its own."""
+        return self._attended + min(self.loop.time() - self._looked_at, 2 * TICK)
+
+    # Sending
+
+    def _flush(self) -> None:
+        self._is_flushing = False
+        self.resume()
+
+    def resume(self) -> None:
+        """Lets a free connection take the queue, or a new one; failing that, the next to become free does."""
+        if not self.queue or self.loop.is_closed():
+            return
+        free = [wire for wire in self.wires if wire.task is None]
+        if free:
+            min(free, key=_is_unconnected).start()
+        elif len(self.wires) < CONNECTIONS:
+            self.wires.append(Wire(self))
+            self.wires[-1].start()
+
+    def take(self) -> list[Call]:
+        """The calls that still have somebody waiting, in order."""
+        batch: list[Call] = []
+        while self.queue and len(batch) < BATCH:
+            call = self.queue.popleft()
+            if not call.future.done():
+                batch.append(call)
+        return batch
+
+    def fail(self, wire: Wire, error: BaseException) -> None:
+        """What `wire` had sent fails; what waits in the queue does too, unless another connection can take it."""
+        for call in wire.batch:
+            call.settle(error)
+        if not any(other.connection is not None for other in self.wires):
+            while self.queue:
+                self.queue.popleft().settle(error)
+
+    # Waiting
+
+    def _look(self) -> None:
+        """Gives up what is past its deadline; runs every tick while anything is due."""
+        self._attended = self.attended()
+        self._looked_at = self.loop.time()
+        soonest = self._overdue(self.queue)
+        for wire in self.wires:
+            if wire.task is not None:
+                soonest = min(soonest, self._attend(wire))
+        self._watch = None
+        if soonest != float("inf") or any(wire.owing_since is not None for wire in self.wires):
+            wait = min(TICK, max(soonest - self._attended, 0.0005))
+            self._watch = self.loop.call_later(wait, self._look)
+
+    def _overdue(self, calls: list[Call] | deque[Call]) -> float:
+        """Fails the calls whose time is over; the earliest deadline among the others."""
+        soonest = float("inf")
+        for call in calls:
+            if call.future.done():
+                continue
+            if call.deadline <= self._attended:
+                call.future.set_exception(TimeoutError("no reply within the deadline"))
+            else:
+                soonest = min(soonest, call.deadline)
+        return soonest
+
+    def _attend(self, wire: Wire) -> float:
+        soonest = self._overdue(wire.batch)
+        if soonest == float("inf") and wire.batch:
+            if wire.owing_since is None:
+                wire.owing_since = self._attended
+            elif self._attended - wire.owing_since > PATIENCE and wire.task is not None:
+                wire.task.cancel()
+        return soonest
+
+    # Ending
+
+    async def outlive_no_loop(self) -> None:
+        """From now on the loop's own end closes the connections: it finishes the generators that it started."""
+        if self._end_of_loop is None:
+            self._end_of_loop = self._until_the_loop_ends()
+            await anext(self._end_of_loop)
+
+    async def _until_the_loop_ends(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            await self._disconnect()
+
+    async def aclose(self) -> None:
+        """Closes the connections; whoever still waits gets an error."""
+        ending, self._end_of_loop = self._end_of_loop, None
+        if ending is not None:
+            await ending.aclose()
+        else:
+            await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        error = BackendError("the store was closed")
+        while self.queue:
+            self.queue.popleft().settle(error)
+        wires, self.wires = self.wires, []
+        tasks = [wire.task for wire in wires if wire.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for wire in wires:
+            await wire.disconnect()
+        # A transport closes its socket a turn after it was told to.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    def discard(self) -> None:
+        """Closes the sockets of a loop that was closed before it could: its transports can no longer be asked to."""
+        self._end_of_loop = None
+        for wire in self.wires:
+            connection, wire.connection = wire.connection, None
+            if connection is not None:
+                _drop_socket(connection)
+        self.wires = []
+
+
+def _is_unconnected(wire: Wire) -> bool:
+    return wire.connection is None
+
+
+def _drop_socket(connection: aredis.Connection) -> None:
+    writer, connection._writer = connection._writer, None  # the driver would warn of what it cannot close either
+    if writer is None:
+        return
+    transport = writer.transport
+    kept = getattr(transport, "_sock", None)  # asyncio's own transport; uvloop closed its sockets with the loop
+    if kept is not None:
+        kept.close()
+        transport._sock = None  # type: ignore[attr-defined]

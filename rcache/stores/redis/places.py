@@ -1,0 +1,62 @@
+"""Remembers where a URL's entries lie, so that a hit needs one trip and few digests."""
+
+from __future__ import annotations
+
+from rcache.core.keys import RedisNames, digest
+from rcache.core.vary import merge
+from rcache.ports import Ask
+
+REMEMBERED = 8192  # URLs
+
+
+class Place:
+    """A URL (and identity) in Redis, and the names that are known to select among its variants."""
+
+    __slots__ = ("names", "plain", "url", "variants", "vary")
+
+    def __init__(self, spelling: RedisNames, material: bytes) -> None:
+        self.url = digest(material)
+        self.vary = spelling.vary(self.url).encode()
+        self.variants = spelling.variants(self.url).encode()
+        self.plain = spelling.entry(self.url, "0").encode()
+        self.names: tuple[str, ...] = ()
+
+    def considered(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """`names` and those that are remembered, sorted."""
+        if not names or names == self.names:
+            return self.names
+        return merge(self.names, names)
+
+
+class Places:
+    """The places of the URLs used last, bounded. A place that was forgotten costs a trip, never a wrong answer."""
+
+    def __init__(self, spelling: RedisNames) -> None:
+        self._spelling = spelling
+        self._places: dict[bytes, Place] = {}
+
+    def of(self, ask: Ask) -> Place:
+        """The place of the URL that `ask` is for."""
+        material = ask.key.material
+        place = self._places.get(material)
+        if place is None:
+            place = Place(self._spelling, material)
+            while len(self._places) >= REMEMBERED:
+                # The oldest; another thread may have taken it at the same time.
+                self._places.pop(next(iter(self._places), b""), None)
+            self._places[material] = place
+        return place
+
+    def entry(self, place: Place, variant: bytes) -> bytes:
+        """The key of the entry for that variant's material."""
+        return self._spelling.entry(place.url, digest(variant)).encode() if variant else place.plain
+
+
+def joined(names: tuple[str, ...]) -> bytes:
+    """The names as the scripts take them: one a line, in order."""
+    return "\n".join(names).encode()
+
+
+def split(names: bytes) -> tuple[str, ...]:
+    """The names as the scripts give them."""
+    return tuple(names.decode().split("\n"))

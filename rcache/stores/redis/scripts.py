@@ -1,0 +1,36 @@
+"""The scripts that Redis carries out: files with their contract on top, fragments spliced in where a line says so."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha1
+from importlib.resources import files
+from typing import Final, NamedTuple
+
+_INCLUDE: Final = re.compile(r"^--@include (\w+)$", re.MULTILINE)
+
+
+class Script(NamedTuple):
+    """A script's source, and the digest under which Redis keeps it."""
+
+    source: bytes
+    sha: bytes
+
+
+def read(name: str) -> str:
+    """The source of `lua/<name>.lua`, complete."""
+    text = (files(__package__) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+    return _INCLUDE.sub(lambda line: read(line[1]), text)
+
+
+def script(source: str) -> Script:
+    """A script of that source."""
+    encoded = source.encode()
+    return Script(encoded, sha1(encoded, usedforsecurity=False).hexdigest().encode())
+
+
+LOOKUP: Final = script(read("lookup"))
+STORE: Final = script(read("store"))
+PURGE: Final = script(read("purge"))
+REPAIR: Final = script(read("repair"))
+SWEEP: Final = script(read("sweep"))

@@ -1,0 +1,346 @@
+"""The store that all nodes share: one trip for a hit, two for a miss with its fill, one for a purge.
+
+What must be true together happens in one script; this module spells what the scripts need, keeps to the deadline, and
+checks what comes back. Nothing is decided by what this process remembers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from redis import asyncio as aredis
+from redis import exceptions as driver
+
+from rcache.core.codec import CodecError
+from rcache.core.entry import Entry, Found, Missing, Purge, Start
+from rcache.core.errors import BackendError, ConfigurationError
+from rcache.core.keys import URL_TAG, RedisNames, shard_of
+from rcache.core.vary import merge
+from rcache.ports import Ask, Budget
+from rcache.stores.redis import scripts
+from rcache.stores.redis.address import Address
+from rcache.stores.redis.breaker import Breaker
+from rcache.stores.redis.failures import PERMISSIONS, REPLICA, translated
+from rcache.stores.redis.pipe import DRIVER_ERRORS, Counters, Pipe
+from rcache.stores.redis.places import Place, Places, joined, split
+from rcache.stores.redis.records import decode_record, encode_record, spell_guards
+from rcache.stores.redis.scripts import Script
+from rcache.stores.redis.sweeper import SWEEPS_LAST, SWEEPS_WAITING, Sweeper
+from rcache.stores.redis.sync import SyncPipe
+
+ATTEMPTS = 3  # a URL's names are asked for again when another node came to know more of them
+_NAMESPACE = re.compile(r"[^\s{}\x00-\x1f\x7f]+")
+_INHERITED: list[object] = []  # connections of a parent process: closing them would disturb its event loop
+
+Arguments = tuple[bytes | str | int, ...]
+
+
+class RedisStore:
+    """`rcache.ports.Store` on one Redis server. Opens by itself, in each loop and thread that uses it."""
+
+    def __init__(
+        self,
+        url_or_client: str | aredis.Redis,
+        *,
+        namespace: str = "rcache",
+        max_variants: int = 32,
+        max_marks: int = 1_000_000,
+        shards: int = 1,
+        quarantine: float = 20.0,
+    ) -> None:
+        if not _NAMESPACE.fullmatch(namespace):
+            raise ConfigurationError(f"namespace {namespace!r}: leave out braces, blanks and control characters")
+        if min(max_variants, max_marks, shards) < 1:
+            raise ConfigurationError("max_variants, max_marks and shards must be at least 1")
+        self.max_variants = max_variants
+        self.max_marks = max_marks
+        self.shards = shards
+        self.quarantine = quarantine
+        self.counters = Counters()
+        self.names = RedisNames(namespace)
+        self.lookup_script = scripts.LOOKUP
+        self.store_script = scripts.STORE
+        self.purge_script = scripts.PURGE
+        self.repair_script = scripts.REPAIR
+        self._address = Address(url_or_client)
+        self._breaker = Breaker()
+        self._places = Places(self.names)
+        self._sequence = self.names.sequence.encode()
+        self._guards: Arguments = tuple(
+            [key.encode() for shard in range(shards) for key in (self.names.guard(shard), self.names.marks(shard))]
+        )
+        self._epoch = b""
+        self._start_open()
+
+    def _start_open(self) -> None:
+        self._process = os.getpid()
+        self._pipes: dict[asyncio.AbstractEventLoop, Pipe] = {}
+        self._sweepers: dict[asyncio.AbstractEventLoop, Sweeper] = {}
+        self._sync = SyncPipe(self._address, self.counters)
+
+    @property
+    def is_down(self) -> bool:
+        """The breaker is open: calls fail at once, but for a probe now and then."""
+        return self._breaker.is_open
+
+    @property
+    def trips(self) -> int:
+        """Pipelines sent to Redis, without those that open a connection."""
+        return self.counters.trips
+
+    @property
+    def damaged(self) -> int:
+        """Entries that were found but could not be read, or were somebody else's."""
+        return self.counters.damaged
+
+    def at_hand(self, ask: Ask) -> Found | Missing | None:
+        """None: every answer takes a trip."""
+        return None
+
+    # Reading
+
+    async def lookup(self, ask: Ask, budget: Budget) -> Found | Missing:
+        """The entry that `ask` selects if it may be used, else the start of a fill."""
+        place = self._places.of(ask)
+        for _ in range(ATTEMPTS):
+            names = place.considered(ask.names)
+            variant = ask.variant(names) if names else b""
+            key = self._places.entry(place, variant)
+            arguments = (self._sequence, place.vary, key, *self._guards, joined(names))
+            reply = await self._spend(self.lookup_script, 3 + len(self._guards), arguments, budget)
+            if reply[0] != b"vary":
+                break
+            place.names = merge(place.names, split(reply[5]))
+        return await self._conclude(ask, budget, reply, variant, names)
+
+    async def _conclude(
+        self, ask: Ask, budget: Budget, reply: list[Any], variant: bytes, names: tuple[str, ...]
+    ) -> Found | Missing:
+        verdict, epoch, number, seconds, microseconds = reply[:5]
+        now = int(seconds) + int(microseconds) / 1e6
+        if verdict == b"hit":
+            self._epoch = epoch
+            try:
+                entry = decode_record(reply[5:], ask.key.material, variant)
+            except CodecError:
+                verdict = b"damaged"
+            else:
+                if entry.ttl(now) > 0:
+                    return Found(entry, now)
+                verdict = b"expired"
+        if verdict == b"lost":
+            return await self._repair(budget, names)
+        if verdict == b"replica":
+            raise self._refused(BackendError(f"Redis is not asked: {REPLICA}"))
+        if verdict == b"forbidden":
+            raise self._refused(BackendError(f"Redis does not permit INFO ({reply[5].decode()}): {PERMISSIONS}"))
+        if verdict == b"damaged":
+            self.counters.damaged += 1
+        self._epoch = epoch
+        start = None if verdict == b"quarantine" else Start(epoch.decode(), int(number))
+        return Missing(start, now, _REASONS.get(verdict, "absent"), names)
+
+    async def _repair(self, budget: Budget, names: tuple[str, ...]) -> Missing:
+        """Makes again what was found missing, and tells from when on a fill may be stored."""
+        has_seen = 1 if self._epoch else 0
+        arguments = (self._sequence, *self._guards, secrets.token_hex(8), has_seen, int(self.quarantine * 1000))
+        reply = await self._spend(self.repair_script, 1 + len(self._guards), arguments, budget)
+        epoch, number, is_quarantined, seconds, microseconds = reply
+        self._epoch = epoch
+        now = int(seconds) + int(microseconds) / 1e6
+        if is_quarantined:
+            return Missing(None, now, "quarantine", names)
+        return Missing(Start(epoch.decode(), int(number)), now, "lost", names)
+
+    # Writing
+
+    async def store(self, ask: Ask, names: tuple[str, ...], entry: Entry, budget: Budget) -> bool:
+        """Whether the entry was accepted, under the variant that `names` (and those remembered for the URL) select."""
+        place = self._places.of(ask)
+        guards = spell_guards(self.names, entry.tags, self.shards)
+        registries = [self.names.registry(shard_of(tag, self.shards), tag).encode() for tag in _listed(entry.tags)]
+        ends = int((entry.stored_at + entry.ttl(entry.stored_at)) * 1000)
+        for _ in range(ATTEMPTS):
+            considered = place.considered(names)
+            reply = await self._store_as(ask, place, considered, entry, guards, registries, ends, budget)
+            if reply[0] != b"vary":
+                place.names = considered
+                return bool(reply[0] == b"stored")
+            place.names = merge(place.names, split(reply[1]))
+        return False
+
+    async def _store_as(
+        self,
+        ask: Ask,
+        place: Place,
+        names: tuple[str, ...],
+        entry: Entry,
+        guards: bytes,
+        registries: list[bytes],
+        ends: int,
+        budget: Budget,
+    ) -> list[bytes]:
+        variant = ask.variant(names) if names else b""
+        keys: tuple[bytes, ...] = (
+            self._sequence,
+            place.vary,
+            place.variants,
+            self._places.entry(place, variant),
+            place.plain,
+            *registries,
+        )
+        record = encode_record(entry, guards, ask.key.material, variant)
+        arguments: Arguments = (*keys, joined(names), self.max_variants, ends, *record)
+        try:
+            reply: list[bytes] = await self._spend(self.store_script, len(keys), arguments, budget)
+        except _FullError:
+            return [b"full"]
+        return reply
+
+    # Purging
+
+    async def purge(self, tags: Sequence[str], timeout: float) -> Purge:
+        """No entry that carries one of `tags`, and was started before, is used by anybody after this returned."""
+        keys, arguments = self._purging(tags)
+        purged = _purged(await self._call(self.purge_script, keys, arguments, timeout))
+        if purged.entries:
+            self._sweeper().start()
+        return purged
+
+    def purge_sync(self, tags: Sequence[str], timeout: float, *, probe: bool = False) -> Purge:
+        """`purge`, from any thread, with no event loop. A probe goes out even while the breaker is open."""
+        if not (probe or self._breaker.admits()):
+            raise BackendError(_OPEN)
+        self._mind_forks()
+        keys, arguments = self._purging(tags)
+        try:
+            reply = self._sync.call(self.purge_script, keys, arguments, timeout)
+        except DRIVER_ERRORS as error:
+            raise self._failed(error) from error
+        self._breaker.succeed()
+        return _purged(reply)
+
+    def _purging(self, tags: Sequence[str]) -> tuple[int, Arguments]:
+        tags = list(dict.fromkeys(tags))
+        name = secrets.token_hex(8)
+        keys: list[bytes] = [self._sequence, self.names.sweep.encode()]
+        for position, tag in enumerate(_listed(tags)):
+            keys.append(self.names.registry(shard_of(tag, self.shards), tag).encode())
+            keys.append(self.names.swept(name, position).encode())
+        guards = spell_guards(self.names, tags, self.shards)
+        return len(keys), (*keys, guards, self.max_marks, SWEEPS_WAITING, SWEEPS_LAST)
+
+    # Trips
+
+    async def _spend(self, script: Script, keys: int, arguments: Arguments, budget: Budget) -> Any:
+        """The reply, within what is left of the request's time, which is less afterwards."""
+        if budget.left <= 0:
+            raise BackendError("no time is left for Redis")
+        pipe = self._pipe()
+        began = pipe.attended()
+        try:
+            return await self._call(script, keys, arguments, budget.left)
+        finally:
+            budget.spend(pipe.attended() - began)
+
+    async def _call(self, script: Script, keys: int, arguments: Arguments, seconds: float) -> Any:
+        if self._breaker.is_open and not self._breaker.admits():
+            raise BackendError(_OPEN)
+        try:
+            reply = await self._pipe().call(script, keys, arguments, seconds)
+        except driver.OutOfMemoryError as error:
+            raise _FullError("Redis is full") from error
+        except DRIVER_ERRORS as error:
+            raise self._failed(error) from error
+        if self._breaker.is_open:
+            self._breaker.succeed()
+        return reply
+
+    def _failed(self, error: BaseException) -> BackendError:
+        return self._refused(translated(error))
+
+    def _refused(self, error: BackendError) -> BackendError:
+        self._breaker.fail(str(error))
+        return error
+
+    def _pipe(self) -> Pipe:
+        """The pipe of the running loop."""
+        self._mind_forks()
+        loop = asyncio.get_running_loop()
+        pipe = self._pipes.get(loop)
+        if pipe is None:
+            self._forget_closed_loops()
+            pipe = self._pipes[loop] = Pipe(self._address, self._scripts, self.counters)
+        return pipe
+
+    @property
+    def _scripts(self) -> tuple[Script, ...]:
+        return self.lookup_script, self.store_script, self.purge_script, self.repair_script, scripts.SWEEP
+
+    def _sweeper(self) -> Sweeper:
+        pipe = self._pipe()
+        sweeper = self._sweepers.get(pipe.loop)
+        if sweeper is None:
+            sweeper = self._sweepers[pipe.loop] = Sweeper(pipe, self.names.sweep.encode())
+        return sweeper
+
+    def _mind_forks(self) -> None:
+        if self._process != os.getpid():
+            _INHERITED.append((self._pipes, self._sweepers, self._sync))
+            self._breaker = Breaker()  # its lock may have been held by a thread that is not here
+            self._start_open()
+
+    def _forget_closed_loops(self) -> None:
+        for loop, pipe in list(self._pipes.items()):
+            if loop.is_closed():
+                self._pipes.pop(loop, None)
+                self._sweepers.pop(loop, None)
+                pipe.discard()
+
+    # Ending
+
+    async def aclose(self) -> None:
+        """Lets go of what belongs to the running loop, and of what belongs to none. It opens again when it is used."""
+        self._mind_forks()
+        loop = asyncio.get_running_loop()
+        sweeper, pipe = self._sweepers.pop(loop, None), self._pipes.pop(loop, None)
+        if sweeper is not None:
+            await sweeper.aclose()
+        if pipe is not None:
+            await pipe.aclose()
+        self.close()
+
+    def close(self) -> None:
+        """`aclose` where no loop runs. Connections of a running loop end with it."""
+        self._mind_forks()
+        self._sync.close()
+        self._forget_closed_loops()
+
+
+class _FullError(BackendError):
+    """Redis has no memory left for this write; it still answers."""
+
+
+_OPEN = "Redis did not answer lately; it is tried again soon"
+_REASONS = {
+    b"damaged": "damaged",
+    b"expired": "expired",
+    b"former": "lost",
+    b"purged": "purged",
+    b"quarantine": "quarantine",
+    b"vary": "absent",
+}
+
+
+def _listed(tags: Sequence[str]) -> list[str]:
+    """The tags that have a registry: nobody lists the entries of a URL's implicit tag."""
+    return [tag for tag in tags if not tag.startswith(URL_TAG)]
+
+
+def _purged(reply: list[Any]) -> Purge:
+    return Purge(int(reply[0]), int(reply[1]))
