@@ -54,12 +54,14 @@ def is_analytics(name: bytes) -> bool:
     )
 
 
-def matters(lines: list[bytes]) -> bool:
-    """Whether there is a cookie on which a response may depend: any that is not analytics.
+def matters(lines: list[bytes], counted: frozenset[bytes] = frozenset()) -> bool:
+    """Whether there is a cookie on which a response may depend: any that is neither analytics nor `counted` in the key.
 
     A value with whitespace counts too, since some parsers find further cookies behind it.
     """
-    return any(not is_analytics(name) or _has_gap(value) is not None for name, value in parse(lines))
+    return any(
+        (name not in counted and not is_analytics(name)) or _has_gap(value) is not None for name, value in parse(lines)
+    )
 
 
 def value(lines: list[bytes], name: bytes) -> bytes | None:

@@ -77,7 +77,9 @@ def _list_of(value: Iterable[Any], name: str, kinds: tuple[Any, ...]) -> list[An
     items = list(value)
     for item in items:
         if not isinstance(item, kinds):
-            raise ConfigurationError(f"{name}={items!r}: {item!r} is a {type(item).__name__}; see the table of settings")
+            raise ConfigurationError(
+                f"{name}={items!r}: {item!r} is a {type(item).__name__}; see the table of settings"
+            )
     return items
 
 
@@ -136,7 +138,9 @@ def _key_by(key_by: KeyBy | None) -> KeyBy | None:
 def _whole_seconds(client_ttl: Duration) -> int:
     value = seconds(client_ttl, "client_ttl")
     if value < 1:
-        raise ConfigurationError(f"client_ttl={client_ttl!r} is under a second, and max-age counts whole seconds; leave it out")
+        raise ConfigurationError(
+            f"client_ttl={client_ttl!r} is under a second, and max-age counts whole seconds; leave it out"
+        )
     return int(value)
 
 
@@ -146,7 +150,9 @@ def _statuses(statuses: Iterable[int]) -> frozenset[int]:
         raise ConfigurationError("statuses=() would store nothing; leave it out, or set enabled=False")
     for code in codes:
         if isinstance(code, bool) or not 200 <= code <= 599 or code in (206, 304):
-            raise ConfigurationError(f"statuses: {code!r} cannot be stored; name final statuses (200-599) but 206 and 304")
+            raise ConfigurationError(
+                f"statuses: {code!r} cannot be stored; name final statuses (200-599) but 206 and 304"
+            )
     return frozenset(codes)
 
 

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 from rcache.core.entry import Purge
 from rcache.core.errors import BackendError
@@ -29,7 +30,7 @@ class Journal:
     def __init__(self, send: Callable[[Sequence[str], float], Purge], timeout: float) -> None:
         self._send = send
         self._timeout = timeout
-        self._waiting: dict[str, int] = {}  # tag -> its latest ticket, oldest first
+        self._waiting: dict[str, _Wait] = {}  # longest waiting first
         self._issued = 0
         self._landed = 0
         self._last: Purge | None = None
@@ -52,8 +53,7 @@ class Journal:
         with self._changed:
             self._issued += 1
             for tag in tags:
-                self._waiting.pop(tag, None)
-                self._waiting[tag] = self._issued
+                self._waiting.setdefault(tag, _Wait(self._issued)).latest = self._issued
             if self._thread is None or not self._thread.is_alive():
                 self._closing = False
                 self._thread = threading.Thread(target=self._run, name="rcache-journal", daemon=True)
@@ -97,7 +97,9 @@ class Journal:
             self._closing = True
             self._hurry.set()
             if self._waiting:
-                logger.error("closed with %d purges that never landed: %s", len(self._waiting), list(self._waiting)[:20])
+                logger.error(
+                    "closed with %d purges that never landed: %s", len(self._waiting), list(self._waiting)[:20]
+                )
 
     def _run(self) -> None:
         pause = FIRST_PAUSE
@@ -107,25 +109,39 @@ class Journal:
                     self._thread = None
                     self._hurry.clear()
                     return
-                slice_ = list(self._waiting.items())[:SLICE]
+                sent = {tag: wait.latest for tag, wait in islice(self._waiting.items(), SLICE)}
             try:
-                purge = self._send([tag for tag, _ in slice_], self._timeout)
-            except BackendError:
+                purge = self._send(list(sent), self._timeout)
+            except Exception as error:
+                if not isinstance(error, BackendError):
+                    logger.exception("a purge failed in a way nobody foresaw; it is sent again")
                 self._hurry.wait(pause)
                 self._hurry.clear()
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
                 pause = FIRST_PAUSE
-                self._strike(slice_, purge)
+                self._strike(sent, purge)
 
-    def _strike(self, sent: list[tuple[str, int]], purge: Purge) -> None:
+    def _strike(self, sent: dict[str, int], purge: Purge) -> None:
         with self._changed:
-            for tag, ticket in sent:
-                if self._waiting.get(tag) == ticket:
+            for tag, latest in sent.items():
+                wait = self._waiting[tag]
+                if wait.latest == latest:
                     del self._waiting[tag]
-            # Tickets land in order: all before the oldest that still waits have.
-            self._landed = min(self._waiting.values(), default=self._issued + 1) - 1
+                else:  # asked for again while it was being sent
+                    wait.earliest = latest + 1
+            self._landed = min((wait.earliest for wait in self._waiting.values()), default=self._issued + 1) - 1
             self._last = purge
             self._changed.notify_all()
         for listener in list(self._listeners):
             listener()
+
+
+class _Wait:
+    """The tickets that a waiting tag has yet to satisfy."""
+
+    __slots__ = ("earliest", "latest")
+
+    def __init__(self, ticket: int) -> None:
+        self.earliest = ticket
+        self.latest = ticket

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -54,16 +55,15 @@ class Purger:
             return self._later(tags)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout
-        if not len(self.journal) and not self._store.is_down:
+        was_down = self._store.is_down
+        if not was_down and not len(self.journal):
             try:
                 return _landed(tags, await self._shielded(tags))
             except BackendError as error:
                 logger.debug("purge of %s goes to the journal: %s", tags, error)
         ticket = self.journal.add(tags)
-        patience = 0.0 if self._store.is_down else max(0.0, deadline - loop.time())
-        purge = self.journal.landed(ticket)
-        if purge is None and patience > 0:
-            purge = await self.journal.wait_async(ticket, patience)
+        patience = 0.0 if was_down else deadline - loop.time()
+        purge = await self.journal.wait_async(ticket, patience) if patience > 0 else self.journal.landed(ticket)
         return self._outcome(tags, purge)
 
     def purge_sync(self, tags: tuple[str, ...], *, wait: bool = True) -> Purged:
@@ -71,13 +71,15 @@ class Purger:
         self._before()
         if not wait:
             return self._later(tags)
-        if not len(self.journal) and not self._store.is_down:
+        deadline = time.monotonic() + self._timeout
+        was_down = self._store.is_down
+        if not was_down and not len(self.journal):
             try:
                 return _landed(tags, self._store.purge_sync(tags, self._timeout))
             except BackendError as error:
                 logger.debug("purge of %s goes to the journal: %s", tags, error)
         ticket = self.journal.add(tags)
-        patience = 0.0 if self._store.is_down else self._timeout
+        patience = 0.0 if was_down else max(0.0, deadline - time.monotonic())
         return self._outcome(tags, self.journal.wait(ticket, patience))
 
     def _later(self, tags: tuple[str, ...]) -> Purged:
@@ -88,8 +90,12 @@ class Purger:
         if purge is not None:
             return _landed(tags, purge)
         if self._on_outage == "abort":
-            raise BackendError(f"the purge of {list(tags)} has not landed: the store cannot be reached; it is sent until it lands")
-        logger.warning("the purge of %s has not landed yet: the store cannot be reached; it is sent until it lands", list(tags))
+            raise BackendError(
+                f"the purge of {list(tags)} has not landed: the store cannot be reached; it is sent until it lands"
+            )
+        logger.warning(
+            "the purge of %s has not landed yet: the store cannot be reached; it is sent until it lands", list(tags)
+        )
         return Purged(tags, 0, None, landed=False)
 
     async def _shielded(self, tags: tuple[str, ...]) -> Purge:

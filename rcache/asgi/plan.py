@@ -1,0 +1,184 @@
+"""A rule as it applies to one route: what it reads of a request, checked once at start-up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import isawaitable
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.types import Scope
+
+from rcache.asgi.declared import Declared
+from rcache.core import cookies as cookie_fields
+from rcache.core.errors import ConfigurationError
+from rcache.core.headers import joined, values
+from rcache.core.keys import prefixed
+from rcache.core.policy import Options, is_async
+from rcache.core.tags import TagError, check_tag
+
+logger = logging.getLogger("rcache")
+
+PathParams = Callable[[Scope], Mapping[str, Any]]
+
+REMEDIES = {
+    "authorization": 'requests with Authorization need key_by= or guard=, or an answer that says "Cache-Control: public"',
+    "cookie": 'name the cookies that matter (cookies=("theme",)), write cookies="ignore", or give key_by= or guard=',
+    "security": "the route has a security dependency: give key_by= (whose answer it is) or guard= (who may see it)",
+    "set-cookie": "answers that set a cookie are one client's own: set it elsewhere",
+    "private": 'the answer says "Cache-Control: private"',
+    "no-store": 'the answer says "Cache-Control: no-store"',
+    "no-cache": 'the answer says "Cache-Control: no-cache"',
+    "vary": 'the answer says "Vary: *"',
+    "no-freshness": "give ttl= to the rule or default_ttl= to the middleware, or let the answer say max-age",
+    "stale": "the answer's own freshness has run out already",
+    "stream": "event streams have no end",
+    "too-large": "the body is longer than the cache's max_body",
+    "tag": "a tag could not be made from this request",
+}
+"""What to do about each reason; reasons of single requests, like a status, are not listed and not logged."""
+
+
+class Plan:
+    """One rule for one route. Everything that depends on settings alone is settled in `__init__`."""
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        label: str,
+        default_ttl: float | None,
+        path_names: frozenset[str] = frozenset(),
+        path_params: PathParams | None = None,
+        declared: Declared | None = None,
+        handlers: Mapping[Any, Any] | None = None,
+    ) -> None:
+        self.label = label
+        self.ttl = options.ttl if options.ttl is not None else default_ttl
+        self.client_ttl = options.client_ttl
+        self.statuses = options.statuses
+        self.query = options.query
+        self.own_vary = tuple(name.encode() for name in options.vary)
+        self.guard = options.guard
+        self.handlers = handlers or {}
+        self.is_keyed = options.key_by is not None or options.guard is not None
+        self._options = options
+        self._declared = declared
+        self._path_params = path_params or (lambda scope: scope.get("path_params") or {})
+        self._counted = frozenset(name.encode() for name in declared.cookies) if declared else frozenset()
+        self.names = self._selecting_names()
+        self.refusal = "security" if declared is not None and declared.has_security and not self.is_keyed else None
+        self._told: set[str] = set()
+        self._check_templates(path_names | (declared.names if declared else frozenset()))
+
+    def _selecting_names(self) -> tuple[str, ...]:
+        cookies = self._options.cookies
+        named = () if cookies is None or cookies == "ignore" else cookies
+        declared = self._declared
+        if declared is not None and cookies != "ignore":
+            named = (*named, *declared.cookies)
+        headers = declared.headers if declared is not None else ()
+        return tuple(sorted({*self._options.vary, *headers, *(f"cookie:{name}" for name in named)}))
+
+    def _check_templates(self, known: frozenset[str]) -> None:
+        for template in self._options.templates:
+            missing = template.names - known
+            if missing:
+                raise ConfigurationError(
+                    f"{self.label}: the tag {template.text!r} needs {', '.join(sorted(missing))}, which the route cannot supply; "
+                    f"it has {', '.join(sorted(known)) or 'no parameters'}, and any query parameter as {{query.NAME}}"
+                )
+
+    # Questions about a request
+
+    def personal(self, headers: Sequence[tuple[bytes, bytes]], fields: Mapping[bytes, bytes]) -> str | None:
+        """Why a request is somebody's own in a way the key does not tell: "authorization", "cookie", or None."""
+        if b"authorization" in fields:
+            return "authorization"
+        if b"cookie" in fields and self._options.cookies is None:
+            return "cookie" if cookie_fields.matters(values(headers, b"cookie"), self._counted) else None
+        return None
+
+    async def identity(self, scope: Scope) -> tuple[bytes | None, bool]:
+        """What `guard` and `key_by` add to the key (None: bypass), and whether that tells whose the answer is.
+
+        Where the header or cookie that `key_by` names is absent, nobody was told apart, and credentials of another kind
+        still make the request somebody's own. Raises what the guard raises.
+        """
+        options = self._options
+        request = self.request(scope)
+        parts: list[bytes | None] = []
+        if options.guard is not None:
+            answer = await _called(options.guard, request)
+            parts.append(None if answer is None else str(answer).encode("utf-8", "surrogatepass"))
+        if callable(options.key_by):
+            key = _called_key(options.key_by, request)
+            if key is None:
+                return None, False
+            parts.append(key)
+        elif options.key_by is not None:
+            parts.append(_named_value(options.key_by, scope["headers"]))
+        is_told = options.guard is not None or parts[-1] is not None
+        return prefixed(parts), is_told
+
+    def request(self, scope: Scope) -> Request:
+        """The request as callables see it: with the route's path parameters, without a body."""
+        return Request({**scope, "path_params": self._path_params(scope)})
+
+    # Questions about an answer
+
+    def tags(self, scope: Scope) -> set[str]:
+        """The rule's tags for this request. Raises TagError or ValueError where one cannot be made."""
+        options = self._options
+        if not options.templates and not options.callables:
+            return set()
+        request = self.request(scope)
+        filled = self._declared.values(request) if self._declared is not None else request.path_params
+        tags = {template.fill(filled, request.query_params.get) for template in options.templates}
+        for function in options.callables:
+            tags.update(_told_by(function, request))
+        return tags
+
+    def tell_once(self, reason: str, detail: str = "") -> None:
+        """Logs, the first time, why this route is not cached, and what to do about it."""
+        if reason in REMEDIES and reason not in self._told:
+            self._told.add(reason)
+            logger.warning(
+                "%s is not cached (%s%s): %s", self.label, reason, detail and f": {detail}", REMEDIES[reason]
+            )
+
+
+async def _called(guard: Callable[..., Any], request: Request) -> Any:
+    answer = guard(request) if is_async(guard) else await run_in_threadpool(guard, request)
+    return await answer if isawaitable(answer) else answer
+
+
+def _called_key(key_by: Callable[..., Any], request: Request) -> bytes | None:
+    try:
+        key = key_by(request)
+    except Exception:
+        logger.exception("key_by raised; the request bypasses the cache")
+        return None
+    if key is not None and not isinstance(key, str):
+        logger.error("key_by returned a %s, not a string or None; the request bypasses the cache", type(key).__name__)
+        return None
+    return None if key is None else key.encode("utf-8", "surrogatepass")
+
+
+def _named_value(key_by: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+    kind, colon, name = key_by.partition(":")
+    return cookie_fields.value(values(headers, b"cookie"), name.encode()) if colon else joined(headers, kind.encode())
+
+
+def _told_by(function: Callable[..., Any], request: Request) -> Iterable[str]:
+    try:
+        answer = function(request)
+    except Exception as error:
+        raise TagError(f"{function!r} raised {error!r}") from error
+    if answer is None:
+        return ()
+    if isinstance(answer, str):
+        return (check_tag(answer),)
+    return [check_tag(each) for each in answer]

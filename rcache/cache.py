@@ -1,0 +1,223 @@
+"""`Cache`: the one object users hold. It wires a store to the engine."""
+
+from __future__ import annotations
+
+import gc
+import os
+import weakref
+from collections.abc import Mapping
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rcache import signals
+from rcache.clock import Clock, SystemClock
+from rcache.core.errors import ConfigurationError
+from rcache.core.settings import seconds, size
+from rcache.core.tags import check_tag
+from rcache.engine.purge import OnOutage, Purged, Purger
+from rcache.engine.single_flight import Flights
+from rcache.engine.stats import Stats
+from rcache.engine.uncacheable import Uncacheable
+from rcache.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    import redis.asyncio
+
+    from rcache.ports import Store
+
+_caches: weakref.WeakSet[Cache] = weakref.WeakSet()
+_SOURCES = (signals.entity_saved, signals.entity_deleted)
+
+
+class Cache:
+    """Entries, and the purges that reach them.
+
+    - `url`: `memory://` (embedded, in this process: the default), `redis://`, `rediss://`, or a ready `redis.asyncio` client.
+      None takes RCACHE_URL from the environment.
+    - `namespace`: caches of one Redis with different namespaces know nothing of each other.
+    - `max_bytes`: bound of the embedded store; what was used least recently goes first.
+    - `max_body`: a response with a longer body passes through and is not stored.
+    - `max_variants`: entries kept per URL (and identity) that differ by Vary.
+    - `max_marks`: tags whose last purge is remembered; beyond it the oldest are forgotten, at the price of misses.
+    - `deadline`: seconds that all trips of one request may take together before the application answers without the cache.
+    - `purge_timeout`: seconds that `invalidate` waits for its purge to land while the store cannot be reached.
+    - `on_outage`: what it does then: `"proceed"` returns with `landed=False`, `"abort"` raises BackendError. Either way the
+      purge is sent until it lands, and this process serves nothing that carries its tags meanwhile.
+    - `key_host`: whether the host is part of the key.
+
+    It opens by itself on first use. `await close()`, `async with` or the application's lifespan closes it; used again after
+    that, it opens again. Raises ConfigurationError for settings that cannot work.
+    """
+
+    def __init__(
+        self,
+        url: str | redis.asyncio.Redis | None = None,
+        *,
+        namespace: str = "rcache",
+        max_bytes: int | str = "64MiB",
+        max_body: int | str = "1MiB",
+        max_variants: int = 32,
+        max_marks: int = 1_000_000,
+        deadline: float | str | timedelta = 0.05,
+        purge_timeout: float | str | timedelta = 2,
+        on_outage: OnOutage = "proceed",
+        key_host: bool = True,
+        clock: Clock | None = None,
+    ) -> None:
+        if on_outage not in ("proceed", "abort"):
+            raise ConfigurationError(f'on_outage={on_outage!r} must be "proceed" or "abort"')
+        self.clock = clock or SystemClock()
+        self.max_body = size(max_body, "max_body")
+        self.deadline = seconds(deadline, "deadline")
+        self.key_host = key_host
+        bounds = {
+            "max_variants": _at_least_one(max_variants, "max_variants"),
+            "max_marks": _at_least_one(max_marks, "max_marks"),
+        }
+        self.store: Store = _store(url, namespace, size(max_bytes, "max_bytes"), bounds, self.clock)
+        self.flights = Flights()
+        self.uncacheable = Uncacheable(self.clock)
+        self.stats = Stats()
+        self._purger = Purger(
+            self.store,
+            timeout=seconds(purge_timeout, "purge_timeout"),
+            on_outage=on_outage,
+            before=self.flights.detach,
+        )
+        self.journal = self._purger.journal
+        self.is_open = False
+        self.open()
+
+    def __repr__(self) -> str:
+        return f"<Cache on {type(self.store).__name__}>"
+
+    def open(self) -> None:
+        """From here on signals reach this cache, and it counts among those of the process. Connections open on first use."""
+        if not self.is_open:
+            self.is_open = True
+            _caches.add(self)
+            for signal in _SOURCES:
+                signal.connect(self._on_entity_changed)
+
+    async def invalidate(self, *tags: str, wait: bool = True) -> Purged:
+        """Purges every entry that carries one of `tags`, exactly as spelled; returns once that has landed.
+
+        A request that begins after a landed return is not answered, on any node, from an entry begun before it. While the
+        store cannot be reached: see `purge_timeout` and `on_outage`. `wait=False` returns at once. Raises ValueError for
+        an illegal tag.
+        """
+        checked = _checked(tags)
+        self.open()
+        return self._told(await self._purger.purge(checked, wait=wait) if checked else _NOTHING)
+
+    def invalidate_sync(self, *tags: str, wait: bool = True) -> Purged:
+        """`invalidate` without an event loop: in sync endpoints, scripts, other frameworks; on a loop's thread it blocks."""
+        checked = _checked(tags)
+        self.open()
+        return self._told(self._purger.purge_sync(checked, wait=wait) if checked else _NOTHING)
+
+    def _told(self, purged: Purged) -> Purged:
+        self.stats.purges += 1
+        self.flights.detach()
+        if signals.tags_invalidated.receivers:
+            signals.notify(
+                signals.tags_invalidated,
+                self,
+                tags=purged.tags,
+                entries=purged.entries,
+                sequence=purged.sequence,
+                landed=purged.landed,
+            )
+        return purged
+
+    def _on_entity_changed(self, sender: Any, *, identity: object = None, **_: Any) -> None:
+        self.invalidate_sync(*entity_tags(sender, identity))
+
+    async def close(self) -> None:
+        """Lets go of connections and, embedded, of all entries. Purges under way are waited for."""
+        self._leave()
+        await self._purger.aclose()
+        await self.store.aclose()
+
+    def close_sync(self) -> None:
+        """`close` where no event loop runs."""
+        self._leave()
+        self._purger.close()
+        self.store.close()
+
+    def _leave(self) -> None:
+        self.is_open = False
+        _caches.discard(self)
+        for signal in _SOURCES:
+            signal.disconnect(self._on_entity_changed)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+_NOTHING = Purged((), 0, None, landed=True)
+
+
+def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(check_tag(tag) for tag in tags))
+
+
+def _at_least_one(value: int, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name}={value!r} must be a whole number of at least 1")
+    return value
+
+
+def _store(url: Any, namespace: str, max_bytes: int, bounds: Mapping[str, int], clock: Clock) -> Store:
+    if url is None:
+        url = os.environ.get("RCACHE_URL") or "memory://"
+    if isinstance(url, str) and url.startswith("memory:"):
+        if url != "memory://":
+            raise ConfigurationError(f"{url!r}: an embedded cache takes no address; write memory://")
+        return MemoryStore(max_bytes=max_bytes, clock=clock, **bounds)
+    from rcache.stores.redis import RedisStore  # an embedded cache does not load the driver
+
+    return RedisStore(url, namespace=namespace, **bounds)
+
+
+def entity_tags(sender: Any, identity: object) -> tuple[str, ...]:
+    """The tags of a changed entity: its row, where its identity is known, and "anything about the table"."""
+    model = sender if isinstance(sender, type) else type(sender)
+    table = getattr(model, "__table__", None)
+    meta = getattr(model, "_meta", None)
+    name = (
+        getattr(model, "__cache_tag__", None)
+        or getattr(model, "__tablename__", None)
+        or getattr(table, "name", None)
+        or getattr(meta, "db_table", None)
+        or model.__name__.lower()
+    )
+    if identity is None:
+        return (name,)
+    if isinstance(identity, tuple):
+        identity = ":".join(str(part).replace("%", "%25").replace(":", "%3A") for part in identity)
+    return (f"{name}:{identity}", name)
+
+
+def only_cache() -> Cache:
+    """The one cache of this process; ConfigurationError where there is none, or more than one."""
+    caches = list(_caches)
+    if len(caches) > 1:  # applications that are gone leave caches in reference cycles
+        caches.clear()
+        gc.collect()
+        caches = list(_caches)
+    if not caches:
+        raise ConfigurationError(
+            "there is no cache in this process: create a Cache first, with the URL that the application uses"
+        )
+    if len(caches) > 1:
+        raise ConfigurationError(
+            f"there are {len(caches)} caches in this process, and no request of one is under way: call .invalidate() on the one you mean"
+        )
+    return caches[0]
