@@ -18,7 +18,7 @@ from typing import Any
 
 from examples.server import Server, ServerError
 
-REQUESTS = 300
+REQUESTS = 200
 LIST = "/products"
 
 
@@ -180,7 +180,8 @@ def tell(directory: Path, terminal: Terminal) -> None:
     """The whole story, with a shop of its own."""
     # The cache is embedded, whatever the environment says.
     environment: dict[str, str | None] = {"SHOP_DATABASE": str(directory / "shop.sqlite3"), "RCACHE_URL": None}
-    factory = ("examples.shop.app:create_app", "--factory")
+    # Each shop keeps its connection open while the other one is timed.
+    factory = ("examples.shop.app:create_app", "--factory", "--timeout-keep-alive", "60")
     with Server(*factory, environment=environment | {"SHOP_CACHE": None}) as server:
         terminal.line(
             f"A shop is open on http://127.0.0.1:{server.port}: FastAPI, SQLAlchemy, a SQLite file with 3,456"
