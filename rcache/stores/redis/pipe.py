@@ -22,7 +22,7 @@ from redis import exceptions as driver
 
 from rcache.core.errors import BackendError
 from rcache.stores.redis.address import CONNECT_TIMEOUT, Address
-from rcache.stores.redis.scripts import Script
+from rcache.stores.redis.scripts import Script, pack
 
 CONNECTIONS = 2  # per loop: Redis carries out one script at a time, more only make batches smaller
 TICK = 0.005  # seconds between looks at the deadlines
@@ -43,15 +43,12 @@ class Counters:
 
 
 class Call:
-    """One script with its arguments, the future that waits for its reply, and until when."""
+    """A packed command, the future that waits for its reply, and until when."""
 
-    __slots__ = ("arguments", "deadline", "future", "script")
+    __slots__ = ("command", "deadline", "future")
 
-    def __init__(
-        self, script: Script, arguments: tuple[bytes | str | int, ...], future: asyncio.Future[Any], deadline: float
-    ) -> None:
-        self.script = script
-        self.arguments = arguments
+    def __init__(self, command: bytes, future: asyncio.Future[Any], deadline: float) -> None:
+        self.command = command
         self.future = future
         self.deadline = deadline
 
@@ -118,9 +115,7 @@ class Wire:
 
     async def _load(self, connection: aredis.Connection) -> None:
         """Lets Redis know the scripts: it forgets them at each restart, and replicas never heard of them."""
-        commands: list[bytes] = []
-        for script in self.pipe.scripts:
-            commands += connection.pack_command("SCRIPT", "LOAD", script.source)
+        commands = [pack((b"SCRIPT", b"LOAD", script.source)) for script in self.pipe.scripts]
         await connection.send_packed_command(commands, check_health=False)
         replies = [await _read(connection) for _ in self.pipe.scripts]
         for reply in replies:
@@ -144,12 +139,8 @@ class Wire:
 
     async def _exchange(self, connection: aredis.Connection, calls: list[Call]) -> list[Call]:
         """One trip. Gives back the calls whose script Redis does not know."""
-        pack = connection.pack_command
-        commands: list[bytes] = []
-        for call in calls:
-            commands += pack(b"EVALSHA", call.script.sha, *call.arguments)
         self.pipe.counters.trips += 1
-        await connection.send_packed_command(commands, check_health=False)
+        await connection.send_packed_command([call.command for call in calls], check_health=False)
         unknown = []
         for call in calls:
             reply = await _read(connection)
@@ -193,13 +184,13 @@ class Pipe:
         self._watch: asyncio.TimerHandle | None = None
         self._end_of_loop: AsyncGenerator[None, None] | None = None
 
-    async def call(self, script: Script, keys: int, arguments: tuple[bytes | str | int, ...], seconds: float) -> Any:
-        """The reply of `script`, whose first `keys` arguments are keys. Raises the driver's errors and TimeoutError."""
+    async def call(self, command: bytes, seconds: float) -> Any:
+        """The reply to a command that `pack` made. Raises the driver's errors and TimeoutError."""
         future: asyncio.Future[Any] = self.loop.create_future()
         if self._watch is None:
             self._looked_at = self.loop.time()
             self._watch = self.loop.call_later(min(TICK, seconds), self._look)
-        self.queue.append(Call(script, (keys, *arguments), future, self.attended() + seconds))
+        self.queue.append(Call(command, future, self.attended() + seconds))
         if not self._is_flushing:
             self._is_flushing = True
             self.loop.call_soon(self._flush)

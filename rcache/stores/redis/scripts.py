@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from hashlib import sha1
 from importlib.resources import files
 from typing import Final, NamedTuple
@@ -10,11 +11,20 @@ from typing import Final, NamedTuple
 _INCLUDE: Final = re.compile(r"^--@include (\w+)$", re.MULTILINE)
 
 
+def pack(parts: Sequence[bytes]) -> bytes:
+    """A command as the protocol wants it. Much quicker than the driver's, which also takes what is not bytes."""
+    return b"*%d\r\n%b" % (len(parts), b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts]))
+
+
 class Script(NamedTuple):
     """A script's source, and the digest under which Redis keeps it."""
 
     source: bytes
     sha: bytes
+
+    def call(self, keys: int, *arguments: bytes) -> bytes:
+        """The packed command that carries it out; the first `keys` arguments are keys."""
+        return pack((b"EVALSHA", self.sha, b"%d" % keys, *arguments))
 
 
 def read(name: str) -> str:

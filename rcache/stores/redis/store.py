@@ -10,6 +10,7 @@ import asyncio
 import os
 import re
 import secrets
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,9 +36,10 @@ from rcache.stores.redis.sync import SyncPipe
 
 ATTEMPTS = 3  # a URL's names are asked for again when another node came to know more of them
 _NAMESPACE = re.compile(r"[^\s{}\x00-\x1f\x7f]+")
+_STORES: weakref.WeakSet[RedisStore] = weakref.WeakSet()
 _INHERITED: list[object] = []  # connections of a parent process: closing them would disturb its event loop
 
-Arguments = tuple[bytes | str | int, ...]
+Arguments = tuple[bytes, ...]
 
 
 class RedisStore:
@@ -74,11 +76,12 @@ class RedisStore:
         self._guards: Arguments = tuple(
             [key.encode() for shard in range(shards) for key in (self.names.guard(shard), self.names.marks(shard))]
         )
+        self._keys = 3 + len(self._guards)
         self._epoch = b""
-        self._start_open()
+        self._start_closed()
+        _STORES.add(self)
 
-    def _start_open(self) -> None:
-        self._process = os.getpid()
+    def _start_closed(self) -> None:
         self._pipes: dict[asyncio.AbstractEventLoop, Pipe] = {}
         self._sweepers: dict[asyncio.AbstractEventLoop, Sweeper] = {}
         self._sync = SyncPipe(self._address, self.counters)
@@ -111,8 +114,8 @@ class RedisStore:
             names = place.considered(ask.names)
             variant = ask.variant(names) if names else b""
             key = self._places.entry(place, variant)
-            arguments = (self._sequence, place.vary, key, *self._guards, joined(names))
-            reply = await self._spend(self.lookup_script, 3 + len(self._guards), arguments, budget)
+            command = self.lookup_script.call(self._keys, self._sequence, place.vary, key, *self._guards, joined(names))
+            reply = await self._spend(command, budget)
             if reply[0] != b"vary":
                 break
             place.names = merge(place.names, split(reply[5]))
@@ -148,8 +151,9 @@ class RedisStore:
     async def _repair(self, budget: Budget, names: tuple[str, ...]) -> Missing:
         """Makes again what was found missing, and tells from when on a fill may be stored."""
         has_seen = 1 if self._epoch else 0
-        arguments = (self._sequence, *self._guards, secrets.token_hex(8), has_seen, int(self.quarantine * 1000))
-        reply = await self._spend(self.repair_script, 1 + len(self._guards), arguments, budget)
+        arguments = (secrets.token_hex(8).encode(), b"%d" % has_seen, b"%d" % (self.quarantine * 1000))
+        command = self.repair_script.call(1 + len(self._guards), self._sequence, *self._guards, *arguments)
+        reply = await self._spend(command, budget)
         epoch, number, is_quarantined, seconds, microseconds = reply
         self._epoch = epoch
         now = int(seconds) + int(microseconds) / 1e6
@@ -195,9 +199,10 @@ class RedisStore:
             *registries,
         )
         record = encode_record(entry, guards, ask.key.material, variant)
-        arguments: Arguments = (*keys, joined(names), self.max_variants, ends, *record)
+        bounds = (b"%d" % self.max_variants, b"%d" % ends)
+        command = self.store_script.call(len(keys), *keys, joined(names), *bounds, *record)
         try:
-            reply: list[bytes] = await self._spend(self.store_script, len(keys), arguments, budget)
+            reply: list[bytes] = await self._spend(command, budget)
         except _FullError:
             return [b"full"]
         return reply
@@ -207,16 +212,16 @@ class RedisStore:
     async def purge(self, tags: Sequence[str], timeout: float) -> Purge:
         """No entry that carries one of `tags`, and was started before, is used by anybody after this returned."""
         keys, arguments = self._purging(tags)
-        purged = _purged(await self._call(self.purge_script, keys, arguments, timeout))
+        pipe = self._pipe()
+        purged = _purged(await self._call(pipe, self.purge_script.call(keys, *arguments), timeout))
         if purged.entries:
-            self._sweeper().start()
+            self._sweeper(pipe).start()
         return purged
 
     def purge_sync(self, tags: Sequence[str], timeout: float, *, probe: bool = False) -> Purge:
         """`purge`, from any thread, with no event loop. A probe goes out even while the breaker is open."""
         if not (probe or self._breaker.admits()):
             raise BackendError(_OPEN)
-        self._mind_forks()
         keys, arguments = self._purging(tags)
         try:
             reply = self._sync.call(self.purge_script, keys, arguments, timeout)
@@ -233,26 +238,27 @@ class RedisStore:
             keys.append(self.names.registry(shard_of(tag, self.shards), tag).encode())
             keys.append(self.names.swept(name, position).encode())
         guards = spell_guards(self.names, tags, self.shards)
-        return len(keys), (*keys, guards, self.max_marks, SWEEPS_WAITING, SWEEPS_LAST)
+        bounds = (b"%d" % bound for bound in (self.max_marks, SWEEPS_WAITING, SWEEPS_LAST))
+        return len(keys), (*keys, guards, *bounds)
 
     # Trips
 
-    async def _spend(self, script: Script, keys: int, arguments: Arguments, budget: Budget) -> Any:
+    async def _spend(self, command: bytes, budget: Budget) -> Any:
         """The reply, within what is left of the request's time, which is less afterwards."""
         if budget.left <= 0:
             raise BackendError("no time is left for Redis")
         pipe = self._pipe()
         began = pipe.attended()
         try:
-            return await self._call(script, keys, arguments, budget.left)
+            return await self._call(pipe, command, budget.left)
         finally:
             budget.spend(pipe.attended() - began)
 
-    async def _call(self, script: Script, keys: int, arguments: Arguments, seconds: float) -> Any:
+    async def _call(self, pipe: Pipe, command: bytes, seconds: float) -> Any:
         if self._breaker.is_open and not self._breaker.admits():
             raise BackendError(_OPEN)
         try:
-            reply = await self._pipe().call(script, keys, arguments, seconds)
+            reply = await pipe.call(command, seconds)
         except driver.OutOfMemoryError as error:
             raise _FullError("Redis is full") from error
         except DRIVER_ERRORS as error:
@@ -270,7 +276,6 @@ class RedisStore:
 
     def _pipe(self) -> Pipe:
         """The pipe of the running loop."""
-        self._mind_forks()
         loop = asyncio.get_running_loop()
         pipe = self._pipes.get(loop)
         if pipe is None:
@@ -282,18 +287,17 @@ class RedisStore:
     def _scripts(self) -> tuple[Script, ...]:
         return self.lookup_script, self.store_script, self.purge_script, self.repair_script, scripts.SWEEP
 
-    def _sweeper(self) -> Sweeper:
-        pipe = self._pipe()
+    def _sweeper(self, pipe: Pipe) -> Sweeper:
         sweeper = self._sweepers.get(pipe.loop)
         if sweeper is None:
             sweeper = self._sweepers[pipe.loop] = Sweeper(pipe, self.names.sweep.encode())
         return sweeper
 
-    def _mind_forks(self) -> None:
-        if self._process != os.getpid():
-            _INHERITED.append((self._pipes, self._sweepers, self._sync))
-            self._breaker = Breaker()  # its lock may have been held by a thread that is not here
-            self._start_open()
+    def forget_parent(self) -> None:
+        """In a forked child: connections are the parent's, and locks may be held by threads that are not here."""
+        _INHERITED.append((self._pipes, self._sweepers, self._sync))
+        self._breaker = Breaker()
+        self._start_closed()
 
     def _forget_closed_loops(self) -> None:
         for loop, pipe in list(self._pipes.items()):
@@ -306,7 +310,6 @@ class RedisStore:
 
     async def aclose(self) -> None:
         """Lets go of what belongs to the running loop, and of what belongs to none. It opens again when it is used."""
-        self._mind_forks()
         loop = asyncio.get_running_loop()
         sweeper, pipe = self._sweepers.pop(loop, None), self._pipes.pop(loop, None)
         if sweeper is not None:
@@ -317,7 +320,6 @@ class RedisStore:
 
     def close(self) -> None:
         """`aclose` where no loop runs. Connections of a running loop end with it."""
-        self._mind_forks()
         self._sync.close()
         self._forget_closed_loops()
 
@@ -344,3 +346,12 @@ def _listed(tags: Sequence[str]) -> list[str]:
 
 def _purged(reply: list[Any]) -> Purge:
     return Purge(int(reply[0]), int(reply[1]))
+
+
+def _forget_parents() -> None:
+    for store in list(_STORES):
+        store.forget_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents)

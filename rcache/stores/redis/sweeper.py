@@ -32,7 +32,7 @@ class Sweeper:
 
     async def _sweep(self) -> None:
         try:
-            while await self._pipe.call(SWEEP, 1, (self._sweeps, SLICE), SLICE_TIMEOUT):
+            while await self._pipe.call(SWEEP.call(1, self._sweeps, b"%d" % SLICE), SLICE_TIMEOUT):
                 pass
         except (*DRIVER_ERRORS, driver.RedisError, BackendError):
             pass  # left to the next purge, or to the TTL

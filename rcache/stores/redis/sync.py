@@ -24,7 +24,7 @@ class SyncPipe:
         self._lock = threading.Lock()
         self._idle: list[tuple[float, redis.Connection]] = []
 
-    def call(self, script: Script, keys: int, arguments: tuple[bytes | str | int, ...], timeout: float) -> Any:
+    def call(self, script: Script, keys: int, arguments: tuple[bytes, ...], timeout: float) -> Any:
         """The reply of `script`, whose first `keys` arguments are keys. Raises the driver's errors."""
         connection, is_reused = self._take(timeout)
         try:
@@ -45,9 +45,7 @@ class SyncPipe:
         self._give_back(timeout, connection)
         return reply
 
-    def _exchange(
-        self, connection: redis.Connection, script: Script, keys: int, arguments: tuple[bytes | str | int, ...]
-    ) -> Any:
+    def _exchange(self, connection: redis.Connection, script: Script, keys: int, arguments: tuple[bytes, ...]) -> Any:
         self._counters.trips += 1
         connection.send_command("EVALSHA", script.sha, keys, *arguments)  # type: ignore[no-untyped-call]
         try:

@@ -1,0 +1,138 @@
+"""What the contract suite needs of Redis: stores on one namespace, and faults that come true in the real data."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import redis
+
+from rcache.core.keys import digest, shard_of
+from rcache.ports import Ask
+from rcache.stores.redis import RedisStore
+from rcache.stores.redis.records import checksum
+from tests.servers import RedisServer
+
+FIELDS = (b"epoch", b"start", b"guards", b"key", b"variant", b"stored", b"head", b"body")
+
+
+class RedisHarness:
+    """Makes stores on a server, and does to their data what time and faults do."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+        self.client: redis.Redis = server.client()
+        self.store: RedisStore
+        self._stores: list[RedisStore] = []
+        self._settings: dict[str, Any] = {}
+
+    async def make(self, **settings: Any) -> RedisStore:
+        """A store on a namespace of its own, which the methods below are about from now on."""
+        self._settings = {"namespace": f"test-{secrets.token_hex(6)}", **settings}
+        self.store = await self.second()
+        return self.store
+
+    async def second(self) -> RedisStore:
+        """Another store on the same data: another node."""
+        store = RedisStore(self.server.url, **self._settings)
+        self._stores.append(store)
+        return store
+
+    async def close(self) -> None:
+        """Closes every store that was made."""
+        for store in self._stores:
+            await store.aclose()
+        self.client.close()
+
+    # What may happen to the data
+
+    async def lose_guard(self, tag: str) -> None:
+        """The guard that judges `tag` is gone."""
+        self.client.delete(self.store.names.guard(shard_of(tag, self.store.shards)))
+
+    async def new_epoch(self) -> None:
+        """The data is that of another server's history: it was restarted, or a replica took over."""
+        self.client.hset(self.store.names.sequence, "replid", "0" * 40)
+
+    async def forget_everything(self) -> None:
+        """FLUSHALL, as far as this namespace goes."""
+        keys = self.keys()
+        if keys:
+            self.client.delete(*keys)
+
+    async def advance(self, seconds: float) -> None:
+        """As if that time had passed since everything was written."""
+        for key in self.keys():
+            kind = self.client.type(key)
+            if kind == b"hash":
+                self._age_hash(key, seconds)
+            elif kind == b"zset" and not key.endswith(b":marks"):
+                for member, score in self.client.zrange(key, 0, -1, withscores=True):
+                    self.client.zadd(key, {member: score - 1000 * seconds})
+            ends = self.client.pexpiretime(key)
+            if ends > 0:
+                self.client.pexpireat(key, int(ends - 1000 * seconds))
+
+    def _age_hash(self, key: bytes, seconds: float) -> None:
+        quarantine = self.client.hget(key, "quarantine")
+        if quarantine is not None:
+            self.client.hset(key, "quarantine", b"%d" % (int(quarantine) - 1000 * seconds))
+        if self.client.hexists(key, "stored"):
+            self.edit(key, lambda record: {b"stored": repr(float(record[b"stored"]) - seconds).encode()})
+
+    async def damage(self, ask: Ask, how: str) -> None:
+        """Every entry of the URL is damaged: `flipped`, `truncated`, `foreign`, `version` (another) or `type` (wrong)."""
+        for key in self.entries(ask):
+            DAMAGES[how](self, key)
+
+    # Looking at the data
+
+    def keys(self) -> list[bytes]:
+        """Every key of the namespace."""
+        namespace = self.store.names.namespace
+        return [*self.client.scan_iter(f"rc:{{{namespace}}}:*"), *self.client.scan_iter(f"rc:{{{namespace}:*")]
+
+    def entries(self, ask: Ask) -> list[bytes]:
+        """The keys of the entries of a URL."""
+        url = digest(ask.key.material)
+        keys = self.client.scan_iter(f"rc:{{{self.store.names.namespace}:{url}}}:*")
+        return [key for key in keys if not key.endswith((b":vary", b":variants"))]
+
+    def edit(self, key: bytes, change: Callable[[dict[bytes, bytes]], dict[bytes, bytes]]) -> None:
+        """Changes fields of an entry and corrects its checksum, as somebody would who wrote it so."""
+        record = self.client.hgetall(key)
+        record.update(change(record))
+        record[b"sum"] = checksum([record[field] for field in FIELDS])
+        self.client.hset(key, mapping=record)
+
+
+def _flip(harness: RedisHarness, key: bytes) -> None:
+    body = harness.client.hget(key, "body") or b""
+    harness.client.hset(key, "body", bytes([body[0] ^ 1]) + body[1:] if body else b"x")
+
+
+def _truncate(harness: RedisHarness, key: bytes) -> None:
+    harness.client.hdel(key, "body")
+
+
+def _replace(harness: RedisHarness, key: bytes) -> None:
+    harness.client.delete(key)
+    harness.client.hset(key, mapping={"colour": "green"})
+
+
+def _outdate(harness: RedisHarness, key: bytes) -> None:
+    harness.edit(key, lambda record: {b"head": b"\x00" + record[b"head"][1:]})
+
+
+def _retype(harness: RedisHarness, key: bytes) -> None:
+    harness.client.set(key, b"a string")
+
+
+DAMAGES: dict[str, Callable[[RedisHarness, bytes], None]] = {
+    "flipped": _flip,
+    "truncated": _truncate,
+    "foreign": _replace,
+    "version": _outdate,
+    "type": _retype,
+}
