@@ -1,0 +1,50 @@
+"""`python -m benchmarks [wire|inprocess|scale|all] [--full] [--seconds S]`: see README.md beside this file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks import inprocess, plots, report, scale, wire
+
+HERE = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    """Measures the parts asked for, keeps the others' last results, and writes table and plots anew."""
+    asked = _arguments()
+    directory: Path = asked.output
+    directory.mkdir(parents=True, exist_ok=True)
+    stored = directory / "results.json"
+    results: dict[str, Any] = json.loads(stored.read_text()) if stored.exists() else {}
+    for part in ("wire", "inprocess", "scale") if asked.part == "all" else (asked.part,):
+        results[part] = _measure(part, asked.seconds, asked.full)
+    results["versions"] = report.versions()
+    stored.write_text(json.dumps(results, indent=2) + "\n")
+    text = report.render(results)
+    (directory / "results.md").write_text(text)
+    plots.draw(results, directory / "plots")
+    print(text)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("part", nargs="?", default="all", choices=("wire", "inprocess", "scale", "all"))
+    parser.add_argument("--full", action="store_true", help="more rounds, and up to a million entries (minutes, 5 GB)")
+    parser.add_argument("--seconds", type=float, default=2, help="of wrk per row and round, whole seconds")
+    parser.add_argument("--output", type=Path, default=HERE, help="directory for results and plots")
+    return parser.parse_args()
+
+
+def _measure(part: str, seconds: float, is_full: bool) -> dict[str, Any]:
+    if part == "wire":
+        return wire.measure(seconds, rounds=15 if is_full else 7)
+    if part == "inprocess":
+        return inprocess.measure(rounds=300 if is_full else 100)
+    return scale.measure(rounds=100 if is_full else 40, is_full=is_full)
+
+
+if __name__ == "__main__":
+    main()

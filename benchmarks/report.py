@@ -1,0 +1,171 @@
+"""The results as tables in plain words, with nothing in them that names a machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from benchmarks.environments import versions as installed
+from benchmarks.servers import require
+
+STORES: Final = {"memory": "embedded", "redis": "Redis"}
+SERIES: Final = {"entries": "entries stored", "tags": "tags per entry", "body": "body in bytes"}
+
+
+class Aim(NamedTuple):
+    """What we wanted, what came out, and whether that is enough; None where it was not measured."""
+
+    aim: str
+    measured: str
+    is_met: bool | None
+
+
+def versions() -> dict[str, str]:
+    """What took part, and on how many cores."""
+    redis = subprocess.run([require("redis-server", "redis-server"), "--version"], capture_output=True, text=True)
+    server = next((word[2:] for word in redis.stdout.split() if word.startswith("v=")), "unknown")
+    return {
+        "python": platform.python_version(),
+        "redis-server": server,
+        **installed(None),
+        "cores": str(os.cpu_count()),
+    }
+
+
+def render(results: dict[str, Any]) -> str:
+    """All sections that `results` holds, as Markdown."""
+    found = [f"{name} {version}" for name, version in results["versions"].items() if name != "cores"]
+    lines = ["# Results", "", f"Measured with {', '.join(found)}, on {results['versions']['cores']} cores.", ""]
+    lines += ["Each number is the median; what follows in brackets holds the middle half of the rounds.", ""]
+    lines += [*_aims(results), *_wire(results), *_inprocess(results), *_scale(results)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(*rows: tuple[str, ...]) -> list[str]:
+    head, *body = rows
+    divider = ["---", *["---:"] * (len(head) - 1)]
+    return [f"| {' | '.join(row)} |" for row in (head, tuple(divider), *body)] + [""]
+
+
+def _spread(spread: list[float], digits: int = 2) -> str:
+    median, low, high = (f"{number:.{digits}f}" for number in spread)
+    return f"{median} ({low}-{high})"
+
+
+def _aims(results: dict[str, Any]) -> list[str]:
+    words = {True: "met", False: "not met", None: "not measured"}
+    rows = [(aim.aim, aim.measured, words[aim.is_met]) for aim in aims(results)]
+    return ["## Aims", "", *_table(("aim", "measured", ""), *rows)]
+
+
+def aims(results: dict[str, Any]) -> Iterator[Aim]:
+    """What rcache set out to reach, beside what it reached."""
+    wire = {line["name"]: line for line in results.get("wire", {}).get("rows", [])}
+    cpu = {line["title"]: line for line in results.get("inprocess", {}).get("rows", [])}
+    hit, on_redis = wire.get("rcache_memory", {}).get("ratio"), wire.get("rcache_redis", {}).get("ratio")
+    yield _at_least("embedded hit over the wire: at least 0.85 of bare", hit, 0.85)
+    yield _at_most("embedded hit in process: at most 0.4 of a Starlette route", cpu, "embedded hit", "to_route", 0.4)
+    yield _at_least("Redis hit over the wire: at least 0.45 of bare", on_redis, 0.45)
+    yield _at_most("a route without a rule: at most 2 us over bare", cpu, "rcache pass", "excess", 2.0)
+    for store, own in (("memory", hit), ("redis", on_redis)):
+        yield _ahead(store, own, [line for line in wire.values() if line["store"] == store and line["peer"]])
+    for store, name in STORES.items():
+        yield _constant(name, results.get("scale", {}).get(store, {}).get("purge"))
+
+
+def _at_least(aim: str, spread: list[float] | None, bound: float) -> Aim:
+    return Aim(aim, "-", None) if spread is None else Aim(aim, _spread(spread), spread[0] >= bound)
+
+
+def _at_most(aim: str, lines: dict[str, Any], title: str, column: str, bound: float) -> Aim:
+    if title not in lines:
+        return Aim(aim, "-", None)
+    spread = lines[title][column]
+    return Aim(aim, _spread(spread), spread[0] <= bound)
+
+
+def _ahead(store: str, own: list[float] | None, peers: list[dict[str, Any]]) -> Aim:
+    aim = f"ahead of every peer over the wire, {STORES[store]}"
+    measured = [(peer["ratio"][0], peer["title"]) for peer in peers if "ratio" in peer]
+    if own is None or not measured:
+        return Aim(aim, "-", None)
+    best, title = max(measured)
+    return Aim(aim, f"{own[0] / best:.1f} times the next, {title}", own[0] > best)
+
+
+def _constant(name: str, line: list[dict[str, Any]] | None) -> Aim:
+    aim = f"purge of a tag in constant time, {name}"
+    if not line:
+        return Aim(aim, "-", None)
+    last = line[-1]
+    measured = f"{last['size']:,} entries take {last['ratio'][0]:.1f} times as long as one"
+    return Aim(aim, measured, last["ratio"][0] <= 2)
+
+
+def _wire(results: dict[str, Any]) -> Iterator[str]:
+    if "wire" not in results:
+        return
+    section, settings = results["wire"], results["wire"]["settings"]
+    yield from ("## Over the wire", "")
+    yield f"One uvicorn process (uvloop, httptools), {settings['connections']} connections, wrk,"
+    yield f"{settings['body_bytes']:,} bytes of JSON, {settings['rounds']} rounds of {settings['seconds']:g} s."
+    yield from ("CPU is that of the server process per request.", "")
+    rows = [_wire_row(line) for line in section["rows"]]
+    yield from _table(("row", "requests per second, bare = 1", "CPU, bare = 1", "p99 in ms"), *rows)
+    bare = section["rows"][0]["requests_per_second"]
+    yield from (f"Bare answered {bare:,} requests per second. The peers, as pip resolves them:", "")
+    told = {line["peer"]: line["versions"] for line in section["rows"] if "versions" in line}
+    yield from _table(
+        ("peer", "version", "FastAPI", "Starlette", "redis-py"),
+        *[(peer, own[peer], own["fastapi"], own["starlette"], own["redis"]) for peer, own in told.items()],
+    )
+    yield from ("![requests per second](plots/wire.svg)", "")
+
+
+def _wire_row(line: dict[str, Any]) -> tuple[str, ...]:
+    if "failure" in line:
+        return line["title"], f"does not run: {line['failure']}", "", ""
+    title = f"{line['title']} ({line['note']})" if "note" in line else line["title"]
+    cpu = _spread(line["cpu"]) if "cpu" in line else "-"
+    return title, _spread(line["ratio"]), cpu, f"{line['p99_ms']:.1f}"
+
+
+def _inprocess(results: dict[str, Any]) -> Iterator[str]:
+    if "inprocess" not in results:
+        return
+    section = results["inprocess"]
+    yield from ("## CPU per request in process", "")
+    yield "No server and no socket but the one to Redis: the application is called with a constant scope, 32 at a time."
+    yield "The passes' excess is over the same application without rcache."
+    yield ""
+    rows = []
+    for line in section["rows"]:
+        extra = _spread(line["excess"]) if "excess" in line else ""
+        rows.append((line["title"], _spread(line["to_route"]), _spread(line["to_bare"], 1), extra))
+    yield from _table(("row", "Starlette route = 1", "bare = 1", "excess in us"), *rows)
+    yield from ("![CPU per request](plots/inprocess.svg)", "")
+
+
+def _scale(results: dict[str, Any]) -> Iterator[str]:
+    if "scale" not in results:
+        return
+    section = results["scale"]
+    yield from ("## Scale", "", "CPU of a hit in process, each series relative to its first line.", "")
+    for series, title in SERIES.items():
+        rows = [_scale_row(*pair) for pair in zip(section["memory"][series], section["redis"][series], strict=True)]
+        yield from _table((title, "embedded hit", "Redis hit"), *rows)
+    yield from ("Time until `invalidate` returned, for one tag, relative to a tag with one entry.", "")
+    pairs = zip(section["memory"]["purge"], section["redis"]["purge"], strict=True)
+    yield from _table(("entries with the tag", "embedded", "Redis"), *[_scale_row(*pair) for pair in pairs])
+    yield from ("![scale](plots/scale.svg)", "")
+
+
+def _scale_row(memory: dict[str, Any], redis: dict[str, Any]) -> tuple[str, ...]:
+    cells = []
+    for line in (memory, redis):
+        reached = line.get("reached_application")
+        cells.append(_spread(line["ratio"]) + (f", {reached} reached the application" if reached else ""))
+    return f"{memory['size']:,}", *cells
