@@ -218,6 +218,7 @@ def only_cache() -> Cache:
         )
     if len(caches) > 1:
         raise ConfigurationError(
-            f"there are {len(caches)} caches in this process, and no request of one is under way: call .invalidate() on the one you mean"
+            f"there are {len(caches)} caches in this process, and no request of one is under way: "
+            "call .invalidate() on the one you mean"
         )
     return caches[0]

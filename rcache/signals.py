@@ -5,14 +5,14 @@ call a coroutine function from here), and are held weakly unless connected with 
 
 | signal | sender | keywords |
 | --- | --- | --- |
-| `entity_saved`, `entity_deleted` | the model class (or an instance) | `identity`: the primary key, a tuple where it has parts, None for "some row" |
+| `entity_saved`, `entity_deleted` | the model class (or an instance) | `identity`: the primary key, None for "some row" |
 | `tags_invalidated` | the `Cache` | `tags`, `entries` (an upper bound), `sequence`, `landed` |
 | `response_stored` | the `Cache` | `path`, `status`, `tags`, `ttl` in seconds, `size` in bytes of body |
 | `response_served` | the `Cache` | `path`, `status`, `age` in seconds, `tags` |
 
 Sending `entity_saved` or `entity_deleted` from any code purges in every open cache before `send` returns:
 `entity_saved.send(User, identity=42)` purges `user:42` and `user`. The name is the model's `__cache_tag__`, else its table's
-name, else its class name in lower case.
+name, else its class name in lower case. An identity of several parts is a tuple, and makes `line:1:2`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from blinker import Namespace, NamedSignal
+from blinker import NamedSignal, Namespace
 
 logger = logging.getLogger("rcache")
 

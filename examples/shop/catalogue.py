@@ -76,7 +76,7 @@ def products() -> list[dict[str, Any]]:
 def reviews(products: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A dozen stars for each product."""
     random = Random(2)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for product in products:
         best = random.randint(3, 5)
         rows += [{"product_id": product["id"], "stars": random.randint(1, best)} for _ in range(REVIEWS_PER_PRODUCT)]

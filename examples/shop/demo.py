@@ -210,6 +210,8 @@ def main() -> int:
         except (ServerError, OSError, http.client.HTTPException) as error:
             print(f"\nThe shop could not be reached: {error}", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            return 130
     return 0
 
 

@@ -59,15 +59,15 @@ def _products() -> Select[Any]:
 
 
 def _shown(row: Row[Any]) -> ProductOut:
-    product, slug, rating, reviews = row
+    product: Product = row.Product
     return ProductOut(
         id=product.id,
         name=product.name,
-        category=slug,
+        category=row.slug,
         price_cents=product.price_cents,
         stock=product.stock,
-        rating=round(rating, 2),
-        reviews=reviews,
+        rating=round(row.rating, 2),
+        reviews=row.reviews,
     )
 
 

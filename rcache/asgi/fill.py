@@ -193,7 +193,7 @@ class Fill:
         self._land(Ending.ALONE)
         if reason in _LASTING:
             told = self._personal if reason == "credentials" and self._personal else reason
-            self._cache.uncacheable.note(self._ask.key.material, self._personal is not None, told)
+            self._cache.uncacheable.note(self._ask.key, self._personal is not None, told)
             self._plan.tell_once(told)
         elif reason == "tag":
             self._plan.tell_once(reason)

@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 from rcache.core import cookies
 from rcache.core.headers import values
-from rcache.core.keys import Key, canonical_query, request_key
+from rcache.core.keys import Key, canonical_query
 from rcache.core.vary import variant_material
 
 MAX_TARGET = 64 * 1024
@@ -50,7 +50,7 @@ def key_of(
     if len(path) + len(query) > MAX_TARGET:
         return None
     scheme = scope["scheme"]
-    return request_key(
+    return Key(
         _SCHEMES.get(scheme) or scheme.encode(),
         _host(scope, fields) if key_host else b"",
         path,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -65,7 +65,7 @@ class CacheMiddleware:
         kind = scope["type"]
         if kind == "http" and SEEN not in scope:
             method = scope["method"]
-            if method == "GET" or method == "HEAD":  # noqa: PLR1714 (a tuple costs more, on every request)
+            if method == "GET" or method == "HEAD":
                 plan = self._routes.plan(scope)
                 if plan is not None:
                     await self._answer(plan, scope, receive, send)
@@ -114,9 +114,9 @@ class CacheMiddleware:
         found = cache.store.at_hand(ask)
         if type(found) is Found and personal is None and not cache.journal.blocks(found.entry.tags):
             cache.stats.hits += 1
-            await replay(cache, found.entry, found.now, scope, send)
+            await replay(cache, found, scope, fields, send)
             return
-        await self._ask(plan, ask, found, personal, scope, receive, send)
+        await self._ask(plan, ask, found, personal, scope, fields, receive, send)
 
     async def _ask(
         self,
@@ -125,12 +125,13 @@ class CacheMiddleware:
         found: Found | Missing | None,
         personal: str | None,
         scope: Scope,
+        fields: Mapping[bytes, bytes],
         receive: Receive,
         send: Send,
     ) -> None:
         """Everything but the plainest hit: a trip to the store, another request's flight, or the application."""
         cache = self.cache
-        reason = cache.uncacheable.reason(ask.key.material, personal is not None)
+        reason = cache.uncacheable.reason(ask.key, personal is not None)
         if reason is not None:
             await self._bypass(plan, reason, scope, receive, send)
             return
@@ -148,11 +149,11 @@ class CacheMiddleware:
                 if cache.journal.blocks(found.entry.tags):
                     await self._bypass(plan, "purge-pending", scope, receive, send)
                 elif personal is not None and not found.entry.is_shared:
-                    cache.uncacheable.note(ask.key.material, True, personal)
+                    cache.uncacheable.note(ask.key, True, personal)
                     await self._bypass(plan, personal, scope, receive, send)
                 else:
                     cache.stats.hits += 1
-                    await replay(cache, found.entry, found.now, scope, send)
+                    await replay(cache, found, scope, fields, send)
                 return
             if scope["method"] == "HEAD" or found.start is None:
                 cache.stats.misses += 1
@@ -161,7 +162,7 @@ class CacheMiddleware:
                 return
             flight: Flight | None = None
             if may_follow:
-                flight, is_mine = cache.flights.join_or_lead(ask.key.material, ask.variant(found.names))
+                flight, is_mine = cache.flights.join_or_lead(ask.key, ask.variant(found.names))
                 if not is_mine:
                     outcome = await flight.follow()
                     if not isinstance(outcome, Ending):
@@ -169,7 +170,7 @@ class CacheMiddleware:
                         if ask.variant(outcome.names) == outcome.variant and not cache.journal.blocks(entry.tags):
                             cache.stats.collapsed += 1
                             field = cache_status.forward("miss", collapsed=True)
-                            await replay(cache, entry, entry.stored_at, scope, send, field)
+                            await replay(cache, Found(entry, entry.stored_at), scope, fields, send, field)
                             return
                     may_follow = outcome is not Ending.ALONE
                     found = None

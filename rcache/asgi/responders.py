@@ -2,47 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rcache.cache import Cache
 from rcache.core import cache_status
-from rcache.core.entry import Entry
+from rcache.core.entry import Entry, Found
 from rcache.core.validation import not_modified, not_modified_headers
 from rcache.current import RequestScope, request_scope
 from rcache.signals import notify, response_served
 
 
 async def replay(
-    cache: Cache, entry: Entry, now: float, scope: Scope, send: Send, status_field: bytes | None = None
+    cache: Cache,
+    found: Found,
+    scope: Scope,
+    fields: Mapping[bytes, bytes],
+    send: Send,
+    status_field: bytes | None = None,
 ) -> None:
-    """Answers from a stored entry; the application is not called. `status_field` replaces "hit" in Cache-Status."""
-    age = now - entry.stored_at + entry.initial_age
-    if age < 0.0:  # the clock was set back
-        age = 0.0
-    own = [
+    """Answers from a stored entry; the application is not called.
+
+    `fields` are the request's headers, `status_field` is what Cache-Status says in place of a hit.
+    """
+    entry, now = found
+    age = int(now - entry.stored_at + entry.initial_age)
+    replayed = entry.replayed
+    if replayed is None or replayed[0] != age or status_field is not None:
+        replayed = (age, _headers(entry, age, status_field))
+        if status_field is None:
+            entry.replayed = replayed
+    if response_served.receivers:
+        notify(response_served, cache, path=scope["path"], status=entry.status, age=age, tags=entry.tags)
+    status, headers, body = entry.status, replayed[1], entry.body
+    is_conditional = b"if-none-match" in fields or b"if-modified-since" in fields
+    if is_conditional and not_modified(scope["headers"], entry.etag, entry.last_modified, cache.clock.time()):
+        status, headers, body = 304, not_modified_headers(headers), b""
+    # Middleware further out may add to the list it is sent, so each answer has a list of its own.
+    await send({"type": "http.response.start", "status": status, "headers": headers.copy()})
+    # A stored GET also answers HEAD, without the body (RFC 9110 §9.3.2).
+    await send({"type": "http.response.body", "body": body if scope["method"] == "GET" else b""})
+
+
+def _headers(entry: Entry, age: int, status_field: bytes | None) -> list[tuple[bytes, bytes]]:
+    age = max(age, 0)  # the clock was set back
+    headers = [
+        *entry.headers,
         (b"age", b"%d" % age),
         (b"cache-status", status_field or cache_status.hit(entry.lifetime - age)),
     ]
     if entry.client_ttl is not None:
         # Clients subtract the Age that is sent along, so it is added here (RFC 9111 §4.2).
-        own.append((b"cache-control", b"max-age=%d" % (entry.client_ttl + int(age))))
-    headers = scope["headers"]
-    is_modified = True
-    for name, _ in headers:
-        if name == b"if-none-match" or name == b"if-modified-since":  # noqa: PLR1714 (a tuple costs more, on every hit)
-            is_modified = not not_modified(headers, entry.etag, entry.last_modified, cache.clock.time())
-            break
-    if response_served.receivers:
-        notify(response_served, cache, path=scope["path"], status=entry.status, age=age, tags=entry.tags)
-    if is_modified:
-        await send({"type": "http.response.start", "status": entry.status, "headers": [*entry.headers, *own]})
-        # A stored GET also answers HEAD, without the body (RFC 9110 §9.3.2).
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else entry.body})
-    else:
-        await send(
-            {"type": "http.response.start", "status": 304, "headers": [*not_modified_headers(entry.headers), *own]}
-        )
-        await send({"type": "http.response.body", "body": b""})
+        headers.append((b"cache-control", b"max-age=%d" % (entry.client_ttl + age)))
+    return headers
 
 
 class Forward:

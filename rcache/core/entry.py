@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -16,9 +16,12 @@ class Start(NamedTuple):
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
-    """A complete stored response. Times are seconds on the store's own clock, which all nodes share."""
+    """A complete stored response. Times are seconds on the store's own clock, which all nodes share.
+
+    Nobody changes one: it is not frozen only because that would make each of its fields dearer to set, on every hit.
+    """
 
     start: Start
     status: int
@@ -32,6 +35,8 @@ class Entry:
     last_modified: bytes | None = None
     client_ttl: int | None = None  # seconds of freshness exported to clients on purpose
     is_shared: bool = False  # may answer requests with credentials (RFC 9111 §3.5)
+    replayed: tuple[int, list[tuple[bytes, bytes]]] | None = field(default=None, repr=False, compare=False)
+    """The header pairs last sent, for the whole second of age that they hold for."""
 
     def age(self, now: float) -> float:
         """Seconds since the origin made this response (RFC 9111 §4.2.3)."""
@@ -51,16 +56,14 @@ class Entry:
 ENTRY_OVERHEAD: Final = 700
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """An entry that the one rule allows, fresh at `now`."""
 
     entry: Entry
     now: float
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(NamedTuple):
     """Nothing usable. A fill may be stored under `start`; None means that whatever is filled now is not stored."""
 
     start: Start | None

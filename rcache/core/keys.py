@@ -1,16 +1,15 @@
 """The key of a request, and the only place that spells Redis key names.
 
 A key is built so that no two different requests can share one: every part is preceded by its length, so no delimiter
-inside a part can be mistaken for one between parts. The memory store uses the material as it stands; Redis key names
-carry its digest, and the entry repeats the material so that not even a digest's collision is served.
+inside a part can be mistaken for one between parts. The memory store uses the parts as they stand; Redis key names
+carry a digest of them, and the entry repeats the material so that not even a digest's collision is served.
 """
 
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 from zlib import crc32
 
@@ -28,29 +27,37 @@ def digest(material: bytes) -> str:
     return urlsafe_b64encode(blake2b(material, digest_size=16).digest())[:-2].decode()
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """What one URL (and identity, where a rule has one) is stored under.
 
-    `url` is the URL's own material, `material` that plus the identity: purging a URL reaches every identity's entry.
+    `path` is as it came over the wire, `query` as `canonical_query` gives it. In this process the parts themselves are the
+    key: nothing needs to be joined or hashed to compare them.
     """
 
-    url: bytes
-    material: bytes
+    scheme: bytes
+    host: bytes
+    path: bytes
+    query: bytes
+    identity: bytes | None = None
+
+    @property
+    def url(self) -> bytes:
+        """The URL's own material: the same for every identity."""
+        scheme, host, path, query, _ = self
+        return b"%d:%d:%d:%b%b%b%b" % (len(scheme), len(host), len(path), scheme, host, path, query)
+
+    @property
+    def material(self) -> bytes:
+        """All parts as one byte string that no other key has."""
+        if self.identity is None:
+            return self.url
+        # The letter keeps these apart from the keys without identity, which begin with a digit.
+        return b"i%d:%b%b" % (len(self.identity), self.identity, self.url)
 
     @property
     def url_tag(self) -> str:
-        """The implicit tag of the URL, with all its variants and identities."""
+        """The implicit tag of the URL, with all its variants and identities: purging it reaches them all."""
         return URL_TAG + digest(self.url)
-
-
-def request_key(scheme: bytes, host: bytes, path: bytes, query: bytes, identity: bytes | None = None) -> Key:
-    """The key of a request; `path` as it came over the wire, `query` as `canonical_query` gives it."""
-    url = b"%d:%d:%d:%b%b%b%b" % (len(scheme), len(host), len(path), scheme, host, path, query)
-    if identity is None:
-        return Key(url, url)
-    # The letter keeps these apart from the keys without identity, which begin with a digit.
-    return Key(url, b"i%d:%b%b" % (len(identity), identity, url))
 
 
 def canonical_query(query: bytes, names: frozenset[bytes] | None = None) -> bytes:

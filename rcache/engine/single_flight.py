@@ -11,6 +11,7 @@ import asyncio
 from enum import Enum, auto
 
 from rcache.core.entry import Entry
+from rcache.core.keys import Key
 
 PATIENCE = 5.0  # seconds a follower waits for a flight before it runs by itself
 
@@ -72,9 +73,9 @@ class Flights:
         """Requests that begin from here on join no flight that began before: something was invalidated."""
         self.generation += 1
 
-    def join_or_lead(self, material: bytes, variant: bytes) -> tuple[Flight, bool]:
+    def join_or_lead(self, url: Key, variant: bytes) -> tuple[Flight, bool]:
         """The flight for this key, and whether the caller leads it."""
-        key = (asyncio.get_running_loop(), material, variant)
+        key = (asyncio.get_running_loop(), url, variant)
         flight = self.under_way.get(key)
         if flight is not None and flight.generation == self.generation:
             return flight, False

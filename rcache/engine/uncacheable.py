@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rcache.clock import Clock
+from rcache.core.keys import Key
 
 REMEMBERED = 10.0  # seconds
 CAPACITY = 10_000
@@ -13,26 +14,26 @@ class Uncacheable:
 
     def __init__(self, clock: Clock) -> None:
         self._monotonic = clock.monotonic
-        self._until: dict[tuple[bytes, bool], tuple[float, str]] = {}  # oldest first
+        self._until: dict[tuple[Key, bool], tuple[float, str]] = {}  # oldest first
 
     def __len__(self) -> int:
         return len(self._until)
 
-    def note(self, material: bytes, personal: bool, reason: str) -> None:
+    def note(self, url: Key, personal: bool, reason: str) -> None:
         """Requests like this one bypass the cache for REMEMBERED seconds."""
-        key = (material, personal)
+        key = (url, personal)
         self._until.pop(key, None)
         self._until[key] = (self._monotonic() + REMEMBERED, reason)
         if len(self._until) > CAPACITY:
             self._until.pop(next(iter(self._until)), None)
 
-    def reason(self, material: bytes, personal: bool) -> str | None:
+    def reason(self, url: Key, personal: bool) -> str | None:
         """Why requests like this one bypass the cache; None where they do not."""
-        found = self._until.get((material, personal))
+        found = self._until.get((url, personal))
         if found is None:
             return None
         until, reason = found
         if self._monotonic() < until:
             return reason
-        self._until.pop((material, personal), None)
+        self._until.pop((url, personal), None)
         return None

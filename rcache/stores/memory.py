@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from rcache.clock import Clock, SystemClock
 from rcache.core.entry import Entry, Found, Missing, Purge, Start
-from rcache.core.keys import URL_TAG, shard_of
+from rcache.core.keys import URL_TAG, Key, shard_of
 from rcache.core.vary import merge
 from rcache.ports import Ask, Budget
 
@@ -36,11 +36,11 @@ class _Slot:
 
     __slots__ = ("entry", "key", "size", "variant", "verified")
 
-    def __init__(self, key: bytes, variant: bytes, entry: Entry, verified: int) -> None:
+    def __init__(self, key: Key, variant: bytes, entry: Entry, verified: int) -> None:
         self.key = key
         self.variant = variant
         self.entry = entry
-        self.size = entry.size + 2 * len(key) + len(variant)
+        self.size = entry.size + len(key.path) + len(key.query) + len(variant)
         self.verified = verified  # the store's `_changes` at which the one rule last allowed it
 
 
@@ -84,7 +84,7 @@ class MemoryStore:
     def _start_epoch(self, quarantined_until: float | None) -> None:
         """Everything kept so far is of another epoch, and so is never used again."""
         self.used_bytes = 0
-        self._pages: dict[bytes, _Page] = {}
+        self._pages: dict[Key, _Page] = {}
         self._used: OrderedDict[_Slot, None] = OrderedDict()  # least recently used first
         self._registry: dict[str, set[_Slot]] = {}
         self._dead: deque[set[_Slot]] = deque()
@@ -101,7 +101,7 @@ class MemoryStore:
     def at_hand(self, ask: Ask) -> Found | Missing:
         """The entry that `ask` selects if the one rule allows it and it is fresh, else the start of a fill."""
         now = self._time()
-        page = self._pages.get(ask.key.material)
+        page = self._pages.get(ask.key)
         if page is None:
             return self._missing(now, "absent", ask.names)
         slot = page.slots.get(ask.variant(page.names) if page.names else b"")
@@ -120,7 +120,7 @@ class MemoryStore:
             with self._lock:
                 self._drop(slot)
             return self._missing(now, "expired", page.names)
-        try:
+        try:  # noqa: SIM105 (a context manager costs more, on every hit)
             self._used.move_to_end(slot)
         except KeyError:  # evicted by another thread since; the answer is as right as before
             pass
@@ -183,7 +183,7 @@ class MemoryStore:
     async def store(self, ask: Ask, names: tuple[str, ...], entry: Entry, budget: Budget) -> bool:
         """Whether the entry was accepted."""
         refusal = self._refusal(entry)
-        key = ask.key.material
+        key = ask.key
         with self._lock:
             self._sweep()
             if refusal is not None or entry.ttl(entry.stored_at) <= 0:

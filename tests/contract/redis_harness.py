@@ -57,13 +57,13 @@ class RedisHarness:
 
     async def forget_everything(self) -> None:
         """FLUSHALL, as far as this namespace goes."""
-        keys = self.keys()
+        keys = self.all_keys()
         if keys:
             self.client.delete(*keys)
 
     async def advance(self, seconds: float) -> None:
         """As if that time had passed since everything was written."""
-        for key in self.keys():
+        for key in self.all_keys():
             kind = self.client.type(key)
             if kind == b"hash":
                 self._age_hash(key, seconds)
@@ -88,7 +88,7 @@ class RedisHarness:
 
     # Looking at the data
 
-    def keys(self) -> list[bytes]:
+    def all_keys(self) -> list[bytes]:
         """Every key of the namespace."""
         namespace = self.store.names.namespace
         return [*self.client.scan_iter(f"rc:{{{namespace}}}:*"), *self.client.scan_iter(f"rc:{{{namespace}:*")]

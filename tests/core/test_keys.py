@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rcache.core.keys import URL_TAG, RedisNames, canonical_query, digest, prefixed, request_key, shard_of
+from rcache.core.keys import URL_TAG, Key, RedisNames, canonical_query, digest, prefixed, shard_of
 
 parts = st.lists(st.none() | st.binary(max_size=12) | st.sampled_from([b"", b"-", b"0:", b"1:-", b"3:0:-"]), max_size=6)
 text = st.binary(max_size=12) | st.sampled_from([b"", b"1:2:3:", b"i4:", b"4:9:1:", b"http", b"/%2F?", b"localhost"])
@@ -26,36 +26,36 @@ def test_prefixed_parts_can_be_told_apart(one, other):
 
 @given(requests, requests)
 def test_no_two_different_requests_share_a_key(one, other):
-    assert (request_key(*one).material == request_key(*other).material) == (one == other)
-    assert (request_key(*one).url == request_key(*other).url) == (one[:4] == other[:4])
+    assert (Key(*one).material == Key(*other).material) == (one == other)
+    assert (Key(*one).url == Key(*other).url) == (one[:4] == other[:4])
 
 
 @given(text, requests)
 def test_an_identity_never_takes_the_key_of_a_request_without_one(identity, request):
-    assert request_key(*request[:4], identity).material != request_key(*request[:4]).material
+    assert Key(*request[:4], identity).material != Key(*request[:4]).material
 
 
 def test_an_identity_cannot_spell_the_lengths_of_another_url():
-    plain = request_key(b"0:0:", b"", b"", b"0:x")
-    identified = request_key(b"", b"", b"", b"x", identity=b"0:0:")
+    plain = Key(b"0:0:", b"", b"", b"0:x")
+    identified = Key(b"", b"", b"", b"x", identity=b"0:0:")
     assert identified.material != plain.material
 
 
 def test_all_identities_share_the_url_tag():
-    key = request_key(b"http", b"h", b"/", b"", b"one")
+    key = Key(b"http", b"h", b"/", b"", b"one")
     assert (
         key.url_tag
-        == request_key(b"http", b"h", b"/", b"", b"two").url_tag
-        == request_key(b"http", b"h", b"/", b"").url_tag
+        == Key(b"http", b"h", b"/", b"", b"two").url_tag
+        == Key(b"http", b"h", b"/", b"").url_tag
     )
     assert key.url_tag.startswith(URL_TAG)
 
 
 def test_a_path_with_an_encoded_delimiter_has_a_key_of_its_own():
     paths = [b"/a/b", b"/a%2Fb", b"/a%2fb", b"/a%3Fq=1", b"/a", b"/a/", b"//a", b"/a%00", b""]
-    assert len({request_key(b"http", b"h", path, b"").material for path in paths}) == len(paths)
-    assert request_key(b"http", b"h", b"/a", b"q=1").material not in {
-        request_key(b"http", b"h", path, b"").material for path in (b"/a?q=1", b"/a%3Fq=1", b"/aq=1")
+    assert len({Key(b"http", b"h", path, b"").material for path in paths}) == len(paths)
+    assert Key(b"http", b"h", b"/a", b"q=1").material not in {
+        Key(b"http", b"h", path, b"").material for path in (b"/a?q=1", b"/a%3Fq=1", b"/aq=1")
     }
 
 
@@ -68,7 +68,7 @@ def test_fifty_kilobytes_of_query_count_to_the_last_byte():
     long = b"&".join(b"p%d=%d" % (number, number) for number in range(5_000))
     assert len(long) > 50_000
     one, other = canonical_query(long + b"x"), canonical_query(long + b"y")
-    assert request_key(b"http", b"h", b"/", one).material != request_key(b"http", b"h", b"/", other).material
+    assert Key(b"http", b"h", b"/", one).material != Key(b"http", b"h", b"/", other).material
     assert len(digest(one)) == 22
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rcache.core.keys import RedisNames, digest
+from rcache.core.keys import Key, RedisNames, digest
 from rcache.core.vary import merge
 from rcache.ports import Ask
 
@@ -12,10 +12,11 @@ REMEMBERED = 8192  # URLs
 class Place:
     """A URL (and identity) in Redis, and the names that are known to select among its variants."""
 
-    __slots__ = ("names", "plain", "url", "variants", "vary")
+    __slots__ = ("material", "names", "plain", "url", "variants", "vary")
 
-    def __init__(self, spelling: RedisNames, material: bytes) -> None:
-        self.url = digest(material)
+    def __init__(self, spelling: RedisNames, key: Key) -> None:
+        self.material = key.material
+        self.url = digest(self.material)
         self.vary = spelling.vary(self.url).encode()
         self.variants = spelling.variants(self.url).encode()
         self.plain = spelling.entry(self.url, "0").encode()
@@ -33,18 +34,18 @@ class Places:
 
     def __init__(self, spelling: RedisNames) -> None:
         self._spelling = spelling
-        self._places: dict[bytes, Place] = {}
+        self._places: dict[Key, Place] = {}
 
     def of(self, ask: Ask) -> Place:
         """The place of the URL that `ask` is for."""
-        material = ask.key.material
-        place = self._places.get(material)
+        key = ask.key
+        place = self._places.get(key)
         if place is None:
-            place = Place(self._spelling, material)
+            place = Place(self._spelling, key)
             while len(self._places) >= REMEMBERED:
                 # The oldest; another thread may have taken it at the same time.
-                self._places.pop(next(iter(self._places), b""), None)
-            self._places[material] = place
+                self._places.pop(next(iter(self._places), key), None)
+            self._places[key] = place
         return place
 
     def entry(self, place: Place, variant: bytes) -> bytes:

@@ -119,17 +119,17 @@ class RedisStore:
             if reply[0] != b"vary":
                 break
             place.names = merge(place.names, split(reply[5]))
-        return await self._conclude(ask, budget, reply, variant, names)
+        return await self._conclude(place, budget, reply, variant, names)
 
     async def _conclude(
-        self, ask: Ask, budget: Budget, reply: list[Any], variant: bytes, names: tuple[str, ...]
+        self, place: Place, budget: Budget, reply: list[Any], variant: bytes, names: tuple[str, ...]
     ) -> Found | Missing:
         verdict, epoch, number, seconds, microseconds = reply[:5]
         now = int(seconds) + int(microseconds) / 1e6
         if verdict == b"hit":
             self._epoch = epoch
             try:
-                entry = decode_record(reply[5:], ask.key.material, variant)
+                entry = decode_record(reply[5:], place.material, variant)
             except CodecError:
                 verdict = b"damaged"
             else:
@@ -198,7 +198,7 @@ class RedisStore:
             place.plain,
             *registries,
         )
-        record = encode_record(entry, guards, ask.key.material, variant)
+        record = encode_record(entry, guards, place.material, variant)
         bounds = (b"%d" % self.max_variants, b"%d" % ends)
         command = self.store_script.call(len(keys), *keys, joined(names), *bounds, *record)
         try:
