@@ -64,7 +64,7 @@ def categories() -> list[dict[str, Any]]:
 def products() -> list[dict[str, Any]]:
     """Every adjective, place and thing once: 3,456 rows."""
     random = Random(1)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for category_id, slug in enumerate(CATEGORIES, start=1):
         for name in [f"{a} {p} {t}" for a in _ADJECTIVES for p in _PLACES for t in _THINGS[slug]]:
             price = random.randrange(300, 9000, 10)
