@@ -15,18 +15,38 @@ from rcache.core.vary import variant_material
 MAX_TARGET = 64 * 1024
 """Bytes of path and query beyond which a request is not worth a key."""
 
-_SCHEMES = {"http": b"http", "https": b"https"}
+_new = tuple.__new__
 
 
 class Inquiry:
     """One request's question to the store."""
 
-    __slots__ = ("headers", "key", "names")
+    __slots__ = ("headers", "is_too_long", "key", "names")
 
-    def __init__(self, key: Key, names: tuple[str, ...], headers: Sequence[tuple[bytes, bytes]]) -> None:
-        self.key = key
+    def __init__(
+        self,
+        scope: Scope,
+        fields: Mapping[bytes, bytes],
+        names: tuple[str, ...],
+        query_names: frozenset[bytes] | None,
+        key_host: bool,
+        identity: bytes | None = None,
+    ) -> None:
+        """`fields` are the request's headers with the last of repeated ones, `query_names` the parameters that count."""
+        headers = scope["headers"]
+        path = scope.get("raw_path") or quote(scope["path"], safe="/").encode()
+        query = scope["query_string"]
+        self.is_too_long = len(path) + len(query) > MAX_TARGET
+        if query and not self.is_too_long:
+            query = canonical_query(query, query_names)
+        host = b""
+        if key_host:
+            # Where anything is repeated, an application may read another Host than the last.
+            host = fields[b"host"].lower() if b"host" in fields and len(fields) == len(headers) else _host(scope)
+        # The class's own constructor would cost more than all the rest of this.
+        self.key: Key = _new(Key, (scope["scheme"], host, path, query, identity))
         self.names = names
-        self.headers = headers
+        self.headers: Sequence[tuple[bytes, bytes]] = headers
 
     def variant(self, names: tuple[str, ...]) -> bytes:
         """What this request holds for `names`, normalised; empty where there are no names."""
@@ -36,36 +56,9 @@ class Inquiry:
         return cookies.value(values(self.headers, b"cookie"), name.encode())
 
 
-def key_of(
-    scope: Scope,
-    fields: Mapping[bytes, bytes],
-    *,
-    key_host: bool,
-    query_names: frozenset[bytes] | None,
-    identity: bytes | None,
-) -> Key | None:
-    """The key of a request; None where its target is too long. `fields` are its headers, the last of repeated ones."""
-    path = scope.get("raw_path") or quote(scope["path"], safe="/").encode()
-    query = scope["query_string"]
-    if len(path) + len(query) > MAX_TARGET:
-        return None
-    scheme = scope["scheme"]
-    return Key(
-        _SCHEMES.get(scheme) or scheme.encode(),
-        _host(scope, fields) if key_host else b"",
-        path,
-        canonical_query(query, query_names) if query else b"",
-        identity,
-    )
-
-
-def _host(scope: Scope, fields: Mapping[bytes, bytes]) -> bytes:
-    host = fields.get(b"host")
-    if host is None:
-        server = scope.get("server") or ("", None)
-        return f"{server[0]}:{server[1]}".encode()
-    if len(fields) != len(
-        scope["headers"]
-    ):  # something is repeated: an application may read another Host than the last
-        host = b",".join(values(scope["headers"], b"host"))
-    return host.lower()
+def _host(scope: Scope) -> bytes:
+    hosts = values(scope["headers"], b"host")
+    if hosts:
+        return b",".join(hosts).lower()
+    server = scope.get("server") or ("", None)
+    return f"{server[0]}:{server[1]}".encode()

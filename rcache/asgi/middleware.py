@@ -10,7 +10,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rcache.asgi.fill import Fill
-from rcache.asgi.inquiry import Inquiry, key_of
+from rcache.asgi.inquiry import Inquiry
 from rcache.asgi.plan import Plan
 from rcache.asgi.responders import Forward, replay
 from rcache.asgi.routes import Routes
@@ -62,19 +62,28 @@ class CacheMiddleware:
         self._passing = RequestScope(self.cache, None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if SEEN in scope:
+            await self.app(scope, receive, send)
+            return
         kind = scope["type"]
-        if kind == "http" and SEEN not in scope:
-            method = scope["method"]
-            if method == "GET" or method == "HEAD":
-                plan = self._routes.plan(scope)
-                if plan is not None:
-                    await self._answer(plan, scope, receive, send)
+        if kind == "http" and (scope["method"] == "GET" or scope["method"] == "HEAD"):
+            plan = self._routes.plan(scope)
+            if plan is not None:
+                fields = dict(scope["headers"])
+                if plan.asks_who or b"authorization" in fields or b"cookie" in fields:
+                    await self._ask_who(plan, scope, fields, receive, send)
                     return
+                cache = self.cache
+                ask = Inquiry(scope, fields, plan.names, plan.query, cache.key_host)
+                found = cache.store.at_hand(ask)
+                if type(found) is Found and not cache.journal.waiting:
+                    cache.stats.hits += 1
+                    await replay(cache, found, scope, fields, send)
+                else:
+                    await self._ask(plan, ask, found, None, scope, fields, receive, send)
+                return
         elif kind == "lifespan":
             await self._lifespan(scope, receive, send)
-            return
-        elif kind == "http":
-            await self.app(scope, receive, send)
             return
         token = request_scope.set(self._passing)
         try:
@@ -82,17 +91,15 @@ class CacheMiddleware:
         finally:
             request_scope.reset(token)
 
-    async def _answer(self, plan: Plan, scope: Scope, receive: Receive, send: Send) -> None:
-        cache = self.cache
-        if not cache.is_open:
-            cache.open()
-        headers = scope["headers"]
-        fields = dict(headers)
+    async def _ask_who(
+        self, plan: Plan, scope: Scope, fields: Mapping[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
+        """A request that may be somebody's own: decides whether the key tells whose."""
         if plan.refusal is not None:
             await self._bypass(plan, plan.refusal, scope, receive, send)
             return
         identity: bytes | None = None
-        personal: str | None = None
+        is_told = False
         if plan.is_keyed:
             try:
                 identity, is_told = await plan.identity(scope)
@@ -102,21 +109,9 @@ class CacheMiddleware:
             if identity is None:
                 await self._bypass(plan, "key", scope, receive, send)
                 return
-            if not is_told:
-                personal = plan.personal(headers, fields)
-        elif b"authorization" in fields or b"cookie" in fields:
-            personal = plan.personal(headers, fields)
-        key = key_of(scope, fields, key_host=cache.key_host, query_names=plan.query, identity=identity)
-        if key is None:
-            await self._bypass(plan, "target", scope, receive, send)
-            return
-        ask = Inquiry(key, plan.names, headers)
-        found = cache.store.at_hand(ask)
-        if type(found) is Found and personal is None and not cache.journal.blocks(found.entry.tags):
-            cache.stats.hits += 1
-            await replay(cache, found, scope, fields, send)
-            return
-        await self._ask(plan, ask, found, personal, scope, fields, receive, send)
+        personal = None if is_told else plan.personal(scope["headers"], fields)
+        ask = Inquiry(scope, fields, plan.names, plan.query, self.cache.key_host, identity)
+        await self._ask(plan, ask, self.cache.store.at_hand(ask), personal, scope, fields, receive, send)
 
     async def _ask(
         self,
@@ -131,6 +126,11 @@ class CacheMiddleware:
     ) -> None:
         """Everything but the plainest hit: a trip to the store, another request's flight, or the application."""
         cache = self.cache
+        if not cache.is_open:
+            cache.open()
+        if ask.is_too_long:
+            await self._bypass(plan, "target", scope, receive, send)
+            return
         reason = cache.uncacheable.reason(ask.key, personal is not None)
         if reason is not None:
             await self._bypass(plan, reason, scope, receive, send)
@@ -146,7 +146,7 @@ class CacheMiddleware:
                     await self._bypass(plan, "outage", scope, receive, send)
                     return
             if isinstance(found, Found):
-                if cache.journal.blocks(found.entry.tags):
+                if cache.journal.waiting and cache.journal.blocks(found.entry.tags):
                     await self._bypass(plan, "purge-pending", scope, receive, send)
                 elif personal is not None and not found.entry.is_shared:
                     cache.uncacheable.note(ask.key, True, personal)

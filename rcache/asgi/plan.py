@@ -70,6 +70,7 @@ class Plan:
         self._counted = frozenset(name.encode() for name in declared.cookies) if declared else frozenset()
         self.names = self._selecting_names()
         self.refusal = "security" if declared is not None and declared.has_security and not self.is_keyed else None
+        self.asks_who = self.is_keyed or self.refusal is not None
         self._told: set[str] = set()
         self._check_templates(path_names | (declared.names if declared else frozenset()))
 

@@ -34,7 +34,7 @@ class Key(NamedTuple):
     key: nothing needs to be joined or hashed to compare them.
     """
 
-    scheme: bytes
+    scheme: str
     host: bytes
     path: bytes
     query: bytes
@@ -43,7 +43,8 @@ class Key(NamedTuple):
     @property
     def url(self) -> bytes:
         """The URL's own material: the same for every identity."""
-        scheme, host, path, query, _ = self
+        name, host, path, query, _ = self
+        scheme = name.encode()
         return b"%d:%d:%d:%b%b%b%b" % (len(scheme), len(host), len(path), scheme, host, path, query)
 
     @property

@@ -9,10 +9,12 @@ already waits once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 from rcache.core.entry import Purge
 from rcache.core.errors import BackendError
@@ -24,60 +26,78 @@ LONGEST_PAUSE = 1.0
 SLICE = 1000  # tags that one attempt sends
 
 
+class Ticket(NamedTuple):
+    """One purge in the journal."""
+
+    number: int
+    entries_before: int  # killed by what had landed when it was issued
+
+
 class Journal:
     """The purges of one cache in this process that have yet to land."""
 
     def __init__(self, send: Callable[[Sequence[str], float], Purge], timeout: float) -> None:
         self._send = send
         self._timeout = timeout
-        self._waiting: dict[str, _Wait] = {}  # longest waiting first
+        self.waiting: dict[str, _Wait] = {}  # longest waiting first
         self._issued = 0
         self._landed = 0
-        self._last: Purge | None = None
+        self._number = 0  # of the purge that landed last
+        self._entries = 0  # killed by all that landed
         self._changed = threading.Condition()
         self._listeners: set[Callable[[], None]] = set()
         self._thread: threading.Thread | None = None
         self._hurry = threading.Event()
         self._closing = False
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
     def blocks(self, tags: Iterable[str]) -> bool:
         """Whether a purge of one of `tags` has yet to land, so that nothing which carries it may be served."""
-        waiting = self._waiting
-        return bool(waiting) and any(tag in waiting for tag in tags)
+        waiting = self.waiting
+        if not waiting or not any(tag in waiting for tag in tags):
+            return False
+        if self._thread is None:  # given up at a close, but the cache is in use again
+            with self._changed:
+                self._send_on()
+        return True
 
-    def add(self, tags: Iterable[str]) -> int:
+    def add(self, tags: Iterable[str]) -> Ticket:
         """The ticket of a purge that is now sent until it lands."""
         with self._changed:
             self._issued += 1
             for tag in tags:
-                self._waiting.setdefault(tag, _Wait(self._issued)).latest = self._issued
-            if self._thread is None or not self._thread.is_alive():
-                self._closing = False
-                self._thread = threading.Thread(target=self._run, name="rcache-journal", daemon=True)
-                self._thread.start()
-            return self._issued
+                self.waiting.setdefault(tag, _Wait(self._issued)).latest = self._issued
+            self._send_on()
+            return Ticket(self._issued, self._entries)
 
-    def landed(self, ticket: int) -> Purge | None:
-        """What carried the ticket's purge, once it has landed."""
-        return self._last if self._landed >= ticket else None
+    def _send_on(self) -> None:
+        # A thread that close() told to end may still be sending: it is to go on as well.
+        self._closing = False
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="rcache-journal", daemon=True)
+            self._thread.start()
 
-    def wait(self, ticket: int, timeout: float) -> Purge | None:
-        """What carried the ticket's purge, if it lands within `timeout` seconds. Blocks the thread."""
+    def landed(self, ticket: Ticket) -> Purge | None:
+        """What the ticket's purge did, once it has landed: a number at or above its own, and an upper bound of entries."""
         with self._changed:
-            self._changed.wait_for(lambda: self._landed >= ticket, timeout)
+            if self._landed < ticket.number:
+                return None
+            return Purge(self._number, self._entries - ticket.entries_before)
+
+    def wait(self, ticket: Ticket, timeout: float) -> Purge | None:
+        """`landed`, waited for at most `timeout` seconds. Blocks the thread."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._landed >= ticket.number, timeout)
         return self.landed(ticket)
 
-    async def wait_async(self, ticket: int, timeout: float) -> Purge | None:
+    async def wait_async(self, ticket: Ticket, timeout: float) -> Purge | None:
         """`wait` that leaves the event loop free."""
         loop = asyncio.get_running_loop()
         done = asyncio.Event()
 
         def listener() -> None:
-            if self._landed >= ticket and not loop.is_closed():
-                loop.call_soon_threadsafe(done.set)
+            if self._landed >= ticket.number:
+                with contextlib.suppress(RuntimeError):  # the loop was closed, and with it whoever waited
+                    loop.call_soon_threadsafe(done.set)
 
         self._listeners.add(listener)
         try:
@@ -90,26 +110,27 @@ class Journal:
         return self.landed(ticket)
 
     def close(self, timeout: float) -> None:
-        """Gives what waits one more chance of `timeout` seconds; what has not landed by then is given up, and logged."""
+        """Gives what waits one more chance of `timeout` seconds; what has not landed by then is given up, and logged.
+
+        Its tags stay blocked, and it is sent again once the cache is used again.
+        """
         with self._changed:
             self._hurry.set()
-            self._changed.wait_for(lambda: not self._waiting, timeout)
+            self._changed.wait_for(lambda: not self.waiting, timeout)
             self._closing = True
             self._hurry.set()
-            if self._waiting:
-                logger.error(
-                    "closed with %d purges that never landed: %s", len(self._waiting), list(self._waiting)[:20]
-                )
+            if self.waiting:
+                logger.error("closed with %d purges that never landed: %s", len(self.waiting), list(self.waiting)[:20])
 
     def _run(self) -> None:
         pause = FIRST_PAUSE
         while True:
             with self._changed:
-                if self._closing or not self._waiting:
+                if self._closing or not self.waiting:
                     self._thread = None
                     self._hurry.clear()
                     return
-                sent = {tag: wait.latest for tag, wait in islice(self._waiting.items(), SLICE)}
+                sent = {tag: wait.latest for tag, wait in islice(self.waiting.items(), SLICE)}
             try:
                 purge = self._send(list(sent), self._timeout)
             except Exception as error:
@@ -125,13 +146,14 @@ class Journal:
     def _strike(self, sent: dict[str, int], purge: Purge) -> None:
         with self._changed:
             for tag, latest in sent.items():
-                wait = self._waiting[tag]
+                wait = self.waiting[tag]
                 if wait.latest == latest:
-                    del self._waiting[tag]
+                    del self.waiting[tag]
                 else:  # asked for again while it was being sent
                     wait.earliest = latest + 1
-            self._landed = min((wait.earliest for wait in self._waiting.values()), default=self._issued + 1) - 1
-            self._last = purge
+            self._landed = min((wait.earliest for wait in self.waiting.values()), default=self._issued + 1) - 1
+            self._number = purge.number
+            self._entries += purge.entries
             self._changed.notify_all()
         for listener in list(self._listeners):
             listener()

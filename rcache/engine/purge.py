@@ -56,7 +56,7 @@ class Purger:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout
         was_down = self._store.is_down
-        if not was_down and not len(self.journal):
+        if not was_down and not self.journal.waiting:
             try:
                 return _landed(tags, await self._shielded(tags))
             except BackendError as error:
@@ -73,7 +73,7 @@ class Purger:
             return self._later(tags)
         deadline = time.monotonic() + self._timeout
         was_down = self._store.is_down
-        if not was_down and not len(self.journal):
+        if not was_down and not self.journal.waiting:
             try:
                 return _landed(tags, self._store.purge_sync(tags, self._timeout))
             except BackendError as error:
@@ -111,22 +111,23 @@ class Purger:
                     await asyncio.wait({task})
                 except asyncio.CancelledError:
                     continue
-            if not task.cancelled() and isinstance(task.exception(), BackendError):
+            # A loop that ends cancels the task too, and then nobody knows whether the purge has landed.
+            if task.cancelled() or task.exception() is not None:
                 self.journal.add(tags)
             raise
 
     async def aclose(self) -> None:
         """Waits for what is under way, and gives the journal its last chance."""
         loop = asyncio.get_running_loop()
-        mine = {task for task in self._running if task.get_loop() is loop}
+        mine = {task for task in tuple(self._running) if task.get_loop() is loop}
         if mine:
             await asyncio.wait(mine, timeout=self._timeout)
-        if len(self.journal):
+        if self.journal.waiting:
             await asyncio.to_thread(self.journal.close, self._timeout)
 
     def close(self) -> None:
         """`aclose` where no loop runs."""
-        if len(self.journal):
+        if self.journal.waiting:
             self.journal.close(self._timeout)
 
 

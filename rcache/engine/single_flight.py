@@ -39,7 +39,7 @@ class Flight:
 
     __slots__ = ("_board", "_future", "generation", "key")
 
-    def __init__(self, board: Flights, key: tuple[object, ...], generation: int) -> None:
+    def __init__(self, board: Flights, key: tuple[object, ...], generation: object) -> None:
         self._board = board
         self._future: asyncio.Future[Landed | Ending] = asyncio.get_running_loop().create_future()
         self.key = key
@@ -67,17 +67,17 @@ class Flights:
 
     def __init__(self) -> None:
         self.under_way: dict[tuple[object, ...], Flight] = {}
-        self.generation = 0
+        self.generation = object()
 
     def detach(self) -> None:
         """Requests that begin from here on join no flight that began before: something was invalidated."""
-        self.generation += 1
+        self.generation = object()  # not a count: two threads that add one at a time may add one in all
 
     def join_or_lead(self, url: Key, variant: bytes) -> tuple[Flight, bool]:
         """The flight for this key, and whether the caller leads it."""
         key = (asyncio.get_running_loop(), url, variant)
         flight = self.under_way.get(key)
-        if flight is not None and flight.generation == self.generation:
+        if flight is not None and flight.generation is self.generation:
             return flight, False
         flight = self.under_way[key] = Flight(self, key, self.generation)
         return flight, True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from rcache.clock import Clock
 from rcache.core.keys import Key
 
@@ -10,30 +12,39 @@ CAPACITY = 10_000
 
 
 class Uncacheable:
-    """A bounded memory of keys and the reason why their answers are not stored."""
+    """A bounded memory of keys and the reason why their answers are not stored.
+
+    It keeps their hashes, so that ten thousand long URLs cost no memory to speak of; two that collide cost a bypass.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._monotonic = clock.monotonic
-        self._until: dict[tuple[Key, bool], tuple[float, str]] = {}  # oldest first
+        self._until: dict[int, tuple[float, str]] = {}  # oldest first
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._until)
 
     def note(self, url: Key, personal: bool, reason: str) -> None:
         """Requests like this one bypass the cache for REMEMBERED seconds."""
-        key = (url, personal)
-        self._until.pop(key, None)
-        self._until[key] = (self._monotonic() + REMEMBERED, reason)
-        if len(self._until) > CAPACITY:
-            self._until.pop(next(iter(self._until)), None)
+        place = hash((url, personal))
+        with self._lock:
+            self._until.pop(place, None)
+            self._until[place] = (self._monotonic() + REMEMBERED, reason)
+            if len(self._until) > CAPACITY:
+                del self._until[next(iter(self._until))]
 
     def reason(self, url: Key, personal: bool) -> str | None:
         """Why requests like this one bypass the cache; None where they do not."""
-        found = self._until.get((url, personal))
+        if not self._until:
+            return None
+        place = hash((url, personal))
+        found = self._until.get(place)
         if found is None:
             return None
         until, reason = found
         if self._monotonic() < until:
             return reason
-        self._until.pop((url, personal), None)
+        with self._lock:
+            self._until.pop(place, None)
         return None

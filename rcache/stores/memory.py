@@ -40,7 +40,7 @@ class _Slot:
         self.key = key
         self.variant = variant
         self.entry = entry
-        self.size = entry.size + len(key.path) + len(key.query) + len(variant)
+        self.size = entry.size + sum(len(part) for part in key if part is not None) + len(variant)
         self.verified = verified  # the store's `_changes` at which the one rule last allowed it
 
 
@@ -104,22 +104,21 @@ class MemoryStore:
         page = self._pages.get(ask.key)
         if page is None:
             return self._missing(now, "absent", ask.names)
-        slot = page.slots.get(ask.variant(page.names) if page.names else b"")
+        names = page.names
+        if ask.names and ask.names != names and not set(ask.names).issubset(names):
+            return self._missing(now, "absent", merge(names, ask.names))  # stored by a rule that told fewer apart
+        slot = page.slots.get(ask.variant(names) if names else b"")
         if slot is None:
-            return self._missing(now, "absent", page.names)
+            return self._missing(now, "absent", names)
         entry = slot.entry
         if slot.verified != self._changes:
-            changes = self._changes  # read before the guards: whoever raises a mark counts its change afterwards
-            refusal = self._refusal(entry)
+            refusal = self._verify(slot)
             if refusal is not None:
-                with self._lock:
-                    self._drop(slot)
-                return self._missing(now, refusal, page.names)
-            slot.verified = changes
+                return self._missing(now, refusal, names)
         if entry.lifetime <= now - entry.stored_at + entry.initial_age:
             with self._lock:
                 self._drop(slot)
-            return self._missing(now, "expired", page.names)
+            return self._missing(now, "expired", names)
         try:  # noqa: SIM105 (a context manager costs more, on every hit)
             self._used.move_to_end(slot)
         except KeyError:  # evicted by another thread since; the answer is as right as before
@@ -139,19 +138,26 @@ class MemoryStore:
 
     # The one rule
 
+    def _verify(self, slot: _Slot) -> str | None:
+        """Why the one rule forbids the slot's entry, which is then dropped; None where it may be used until something changes."""
+        with self._lock:
+            refusal = self._refusal(slot.entry)
+            if refusal is None:
+                slot.verified = self._changes
+            else:
+                self._drop(slot)
+            return refusal
+
     def _refusal(self, entry: Entry) -> str | None:
-        """Why the one rule forbids `entry`; None where it may be used."""
+        """Why the one rule forbids `entry`; None where it may be used. The caller holds the lock."""
         epoch, number = entry.start
         if epoch != self._start.epoch:
             return "lost"
         for tag in entry.tags:
             shard = shard_of(tag, self.shards)
-            guard = self._guards.get(shard)
-            if guard is None or guard.quarantined_until is not None:
-                with self._lock:
-                    if self._is_quarantined(shard):
-                        return "quarantine"
-                    guard = self._guards[shard]
+            if self._is_quarantined(shard):
+                return "quarantine"
+            guard = self._guards[shard]
             if guard.born > number:
                 return "lost"
             if guard.marks.get(tag, 0) > number:
@@ -182,15 +188,14 @@ class MemoryStore:
 
     async def store(self, ask: Ask, names: tuple[str, ...], entry: Entry, budget: Budget) -> bool:
         """Whether the entry was accepted."""
-        refusal = self._refusal(entry)
         key = ask.key
         with self._lock:
             self._sweep()
-            if refusal is not None or entry.ttl(entry.stored_at) <= 0:
+            if self._refusal(entry) is not None or entry.ttl(self._time()) <= 0:
                 return False
             page = self._pages.get(key)
             known = merge(page.names, names) if page is not None else names
-            slot = _Slot(key, ask.variant(known) if known else b"", entry, -1)
+            slot = _Slot(key, ask.variant(known) if known else b"", entry, self._changes)
             if slot.size > self.max_bytes:
                 return False
             if page is not None and page.names != known:  # the variants of fewer names can be selected no more
@@ -214,12 +219,16 @@ class MemoryStore:
             if not tag.startswith(URL_TAG):
                 self._registry.setdefault(tag, set()).add(slot)
         while self.used_bytes > self.max_bytes:
-            self._drop(next(iter(self._used)))
+            # One step, since hits in other threads move slots about without the lock.
+            least, _ = self._used.popitem(last=False)
+            self._unhook(least)
 
     def _drop(self, slot: _Slot) -> None:
-        if slot not in self._used:
-            return
-        del self._used[slot]
+        if slot in self._used:
+            del self._used[slot]
+            self._unhook(slot)
+
+    def _unhook(self, slot: _Slot) -> None:
         self.used_bytes -= slot.size
         page = self._pages[slot.key]
         del page.slots[slot.variant]
@@ -251,7 +260,7 @@ class MemoryStore:
                     entries += len(carriers)
                     self._dead.append(carriers)
             self._start = Start(self._start.epoch, number)
-            self._changes += 1  # after the marks: whoever sees the change sees them too
+            self._changes += 1
             self._sweep()
         return Purge(number, entries)
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from rcache.core.keys import URL_TAG, Key, RedisNames, canonical_query, digest, prefixed, shard_of
 
 parts = st.lists(st.none() | st.binary(max_size=12) | st.sampled_from([b"", b"-", b"0:", b"1:-", b"3:0:-"]), max_size=6)
-text = st.binary(max_size=12) | st.sampled_from([b"", b"1:2:3:", b"i4:", b"4:9:1:", b"http", b"/%2F?", b"localhost"])
-requests = st.tuples(text, text, text, text, st.none() | text)
+text = st.binary(max_size=12) | st.sampled_from([b"", b"1:2:3:", b"i4:", b"4:9:1:", "http", b"/%2F?", b"localhost"])
+requests = st.tuples(text.map(lambda part: part.decode("latin-1")), text, text, text, st.none() | text)
 
 # Few names in several spellings, so that clashes are common.
 names = st.sampled_from(
@@ -36,26 +36,26 @@ def test_an_identity_never_takes_the_key_of_a_request_without_one(identity, requ
 
 
 def test_an_identity_cannot_spell_the_lengths_of_another_url():
-    plain = Key(b"0:0:", b"", b"", b"0:x")
-    identified = Key(b"", b"", b"", b"x", identity=b"0:0:")
+    plain = Key("0:0:", b"", b"", b"0:x")
+    identified = Key("", b"", b"", b"x", identity=b"0:0:")
     assert identified.material != plain.material
 
 
 def test_all_identities_share_the_url_tag():
-    key = Key(b"http", b"h", b"/", b"", b"one")
+    key = Key("http", b"h", b"/", b"", b"one")
     assert (
         key.url_tag
-        == Key(b"http", b"h", b"/", b"", b"two").url_tag
-        == Key(b"http", b"h", b"/", b"").url_tag
+        == Key("http", b"h", b"/", b"", b"two").url_tag
+        == Key("http", b"h", b"/", b"").url_tag
     )
     assert key.url_tag.startswith(URL_TAG)
 
 
 def test_a_path_with_an_encoded_delimiter_has_a_key_of_its_own():
     paths = [b"/a/b", b"/a%2Fb", b"/a%2fb", b"/a%3Fq=1", b"/a", b"/a/", b"//a", b"/a%00", b""]
-    assert len({Key(b"http", b"h", path, b"").material for path in paths}) == len(paths)
-    assert Key(b"http", b"h", b"/a", b"q=1").material not in {
-        Key(b"http", b"h", path, b"").material for path in (b"/a?q=1", b"/a%3Fq=1", b"/aq=1")
+    assert len({Key("http", b"h", path, b"").material for path in paths}) == len(paths)
+    assert Key("http", b"h", b"/a", b"q=1").material not in {
+        Key("http", b"h", path, b"").material for path in (b"/a?q=1", b"/a%3Fq=1", b"/aq=1")
     }
 
 
@@ -68,7 +68,7 @@ def test_fifty_kilobytes_of_query_count_to_the_last_byte():
     long = b"&".join(b"p%d=%d" % (number, number) for number in range(5_000))
     assert len(long) > 50_000
     one, other = canonical_query(long + b"x"), canonical_query(long + b"y")
-    assert Key(b"http", b"h", b"/", one).material != Key(b"http", b"h", b"/", other).material
+    assert Key("http", b"h", b"/", one).material != Key("http", b"h", b"/", other).material
     assert len(digest(one)) == 22
 
 
