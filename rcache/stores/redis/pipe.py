@@ -332,4 +332,4 @@ def _drop_socket(connection: aredis.Connection) -> None:
     kept = getattr(transport, "_sock", None)  # asyncio's own transport; uvloop closed its sockets with the loop
     if kept is not None:
         kept.close()
-        transport._sock = None  # type: ignore[attr-defined]
+        transport.__dict__.update(_sock=None, _closing=True)

@@ -52,15 +52,15 @@ def checksum(record: Record) -> bytes:
 def decode_record(record: Record, key: bytes, variant: bytes) -> Entry:
     """The entry, if the record is whole and was stored for `key` and `variant`. Raises CodecError."""
     epoch, number, guards, stored_key, stored_variant, stored_at, head, body, total = record[:9]
-    if checksum(record) != total:
-        raise CodecError("damaged")
-    if stored_key != key or stored_variant != variant:
-        raise CodecError("another request's")
     try:
+        if checksum(record) != total:
+            raise CodecError("damaged")
+        if stored_key != key or stored_variant != variant:
+            raise CodecError("another request's")
         shards = orjson.loads(guards)
         tags = tuple(shards[0][2:]) if len(shards) == 1 else tuple([tag for shard in shards for tag in shard[2:]])
         start = Start(epoch.decode(), int(number))
         at = float(stored_at)
-    except (ValueError, TypeError, LookupError) as error:
+    except (ValueError, TypeError, LookupError) as error:  # a field that is missing is None
         raise CodecError("damaged") from error
     return decode_entry(head, body=body, start=start, tags=tags, stored_at=at)

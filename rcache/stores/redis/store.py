@@ -230,6 +230,12 @@ class RedisStore:
         self._breaker.succeed()
         return _purged(reply)
 
+    async def swept(self) -> None:
+        """Returns when this loop has freed the bytes of what it purged."""
+        sweeper = self._sweepers.get(asyncio.get_running_loop())
+        if sweeper is not None:
+            await sweeper.wait()
+
     def _purging(self, tags: Sequence[str]) -> tuple[int, Arguments]:
         tags = list(dict.fromkeys(tags))
         name = secrets.token_hex(8)

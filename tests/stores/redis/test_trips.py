@@ -1,0 +1,96 @@
+"""What costs a trip to Redis, and what travels together."""
+
+import asyncio
+
+from rcache.core.entry import Found, Missing
+from tests.contract.redis_harness import RedisHarness
+
+from .conftest import Request, budget, entry_of, fill
+
+
+async def test_a_hit_takes_one_trip(store):
+    await fill(store, Request())
+    before = store.trips
+
+    assert isinstance(await store.lookup(Request(), budget()), Found)
+
+    assert store.trips == before + 1
+
+
+async def test_a_miss_and_its_fill_take_two_trips(store):
+    await fill(store, Request(b"/warm"))
+    before = store.trips
+
+    await fill(store, Request(b"/cold"))
+
+    assert store.trips == before + 2
+
+
+async def test_a_purge_of_many_tags_takes_one_trip(store):
+    await store.lookup(Request(), budget())
+    before = store.trips
+
+    await store.purge([f"article:{n}" for n in range(50)], 5.0)
+
+    assert store.trips == before + 1
+
+
+async def test_a_hit_on_a_variant_takes_one_trip_once_the_names_are_known(harness: RedisHarness):
+    ask = Request(fields={"accept-language": b"de"})
+    missing = await harness.store.lookup(ask, budget())
+    assert await harness.store.store(ask, ("accept-language",), entry_of(missing.start, missing.now), budget())
+    other = await harness.second()
+    assert isinstance(await other.lookup(ask, budget()), Found)
+    before = other.trips
+
+    assert isinstance(await other.lookup(ask, budget()), Found)
+
+    assert other.trips == before + 1
+
+
+async def test_calls_of_one_turn_travel_as_one_pipeline(store):
+    await store.lookup(Request(), budget())
+    before = store.trips
+
+    answers = await asyncio.gather(*[store.lookup(Request(b"/%d" % n), budget()) for n in range(64)])
+
+    assert all(type(answer) is Missing for answer in answers)
+    assert store.trips == before + 1
+
+
+async def test_each_call_of_a_pipeline_gets_its_own_answer(store):
+    bodies = {b"/%d" % n: b"%d" % n for n in range(64)}
+    await asyncio.gather(*[fill(store, Request(path), body=body) for path, body in bodies.items()])
+
+    answers = await asyncio.gather(*[store.lookup(Request(path), budget()) for path in bodies])
+
+    assert [answer.entry.body for answer in answers] == list(bodies.values())
+
+
+async def test_a_cancelled_call_leaves_the_others_their_answers(store):
+    for n in range(3):
+        await fill(store, Request(b"/%d" % n), body=b"%d" % n)
+    tasks = [asyncio.create_task(store.lookup(Request(b"/%d" % n), budget())) for n in range(3)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert answers[0].entry.body == b"0"
+    assert isinstance(answers[1], asyncio.CancelledError)
+    assert answers[2].entry.body == b"2"
+    assert (await store.lookup(Request(b"/1"), budget())).entry.body == b"1"
+
+
+async def test_scripts_that_redis_forgot_are_sent_again(harness: RedisHarness):
+    await fill(harness.store, Request())
+    harness.client.script_flush()
+
+    assert isinstance(await harness.store.lookup(Request(), budget()), Found)
+
+
+async def test_a_synchronous_purge_sends_its_script_where_redis_forgot_it(harness: RedisHarness):
+    await fill(harness.store, Request())
+    harness.client.script_flush()
+
+    assert harness.store.purge_sync(["article:7"], 5.0).entries == 1
