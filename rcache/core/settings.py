@@ -79,7 +79,7 @@ def _duration(text: str, name: str) -> float:
     if _PLAIN.fullmatch(text):
         return float(text)
     match = _DURATION.fullmatch(text)
-    if not text or match is None:
+    if match is None:
         raise ConfigurationError(f"{name}={_short(text)} is not a duration: {_DURATION_HELP}")
     return sum(float(number) * unit for number, unit in zip(match.groups("0"), _UNITS.values(), strict=True))
 

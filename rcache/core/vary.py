@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from rcache.core import headers as fields
@@ -45,9 +46,10 @@ def normalise(name: str, values: list[bytes]) -> bytes | None:
     if not values:
         return None
     if name == "accept-encoding":
-        return b", ".join(sorted({_coding(member) for member in _plain_members(values)}))
+        line = values[0] if len(values) == 1 else b", ".join(values)
+        return _codings_kept(line) if len(line) <= _KEPT_LENGTH else _codings(line)
     if name == "accept-language":
-        return b", ".join([_language(member) for member in _plain_members(values)])
+        return b", ".join([_language(member) for member in _plain_members(b",".join(values))])
     return b", ".join([value.strip(OWS) for value in values]).strip(OWS)
 
 
@@ -68,10 +70,19 @@ def variant_material(names: tuple[str, ...], headers: RawHeaders, cookies: Calla
     return prefixed(parts)
 
 
-def _plain_members(values: list[bytes]) -> list[bytes]:
+def _plain_members(line: bytes) -> list[bytes]:
     """Lower case and trimmed; neither codings nor languages hold quoted strings, so every comma separates."""
-    members = b",".join(values).lower().split(b",")
+    members = line.lower().split(b",")
     return [trimmed for member in members if (trimmed := member.strip(OWS))]
+
+
+def _codings(line: bytes) -> bytes:
+    return b", ".join(sorted({_coding(member) for member in _plain_members(line)}))
+
+
+# Browsers send a handful of spellings, on every request; the bound on length keeps what is remembered small.
+_KEPT_LENGTH: Final = 128
+_codings_kept: Final = lru_cache(maxsize=256)(_codings)
 
 
 def _coding(member: bytes) -> bytes:

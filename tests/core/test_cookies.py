@@ -77,6 +77,19 @@ def test_a_cookie_has_its_value():
     assert value([], b"theme") is None
 
 
+@pytest.mark.parametrize("blank", [chr(code) for code in range(256) if chr(code).isspace()], ids=ascii)
+def test_a_cookie_is_found_behind_whatever_an_application_strips(blank):
+    line = f"{blank}theme{blank}={blank}dark{blank}"
+    assert cookie_parser(line) == {"theme": "dark"}
+    assert value([line.encode("latin-1")], b"theme") == b"dark"
+
+
+def test_cookies_that_count_in_the_key_do_not_matter_any_more():
+    assert not matters([b"theme=dark; _ga=1"], frozenset([b"theme"]))
+    assert matters([b"theme=dark; session=1"], frozenset([b"theme"]))
+    assert matters([b"theme=dark session=1"], frozenset([b"theme"]))
+
+
 def test_repeated_cookies_cannot_pass_for_a_single_one():
     lists = [[b"a=1; a=2"], [b"a=12"], [b"a=2; a=1"], [b"a=1;a=2;a="], [b"a=1"], [b"a=;a=1"], [b'a="1;2"'], [b"a=1,2"]]
     assert len({value(lines, b"a") for lines in lists}) == len(lists)
