@@ -17,10 +17,8 @@ from rcache.asgi.inquiry import Inquiry
 from rcache.asgi.plan import Plan
 from rcache.cache import Cache
 from rcache.core import cache_status
-from rcache.core.directives import response_directives
 from rcache.core.entry import Entry, Missing
 from rcache.core.errors import BackendError
-from rcache.core.freshness import explicit_lifetime
 from rcache.core.headers import joined, values
 from rcache.core.storing import may_store, stored_headers
 from rcache.core.tags import TagError
@@ -152,9 +150,7 @@ class Fill:
             await self._send_start(self._field(reason))
             return
         self._is_collecting = True
-        directives = response_directives(self._headers)
-        is_explicit = explicit_lifetime(directives, self._headers, self._cache.clock.time()) is not None
-        self._client_ttl = None if is_explicit else self._plan.client_ttl
+        self._client_ttl = None if verdict.is_explicit else self._plan.client_ttl
         if self._promised is not None:
             self._held = message
         else:

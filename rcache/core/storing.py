@@ -18,6 +18,7 @@ class Verdict:
     lifetime: float | None  # freshness_lifetime, in seconds
     initial_age: float  # corrected_initial_age, in seconds
     is_shared: bool  # may answer requests with credentials (RFC 9111 §3.5)
+    is_explicit: bool  # the response itself says how long it stays fresh
     reason: str | None
 
     @property
@@ -55,7 +56,7 @@ def may_store(
         or ("no-freshness" if lifetime is None else None)
         or ("stale" if lifetime is not None and lifetime <= age else None)
     )
-    return Verdict(lifetime if reason is None else None, age, is_shared, reason)
+    return Verdict(lifetime if reason is None else None, age, is_shared, is_explicit, reason)
 
 
 def forbidden(directives: ResponseDirectives) -> str | None:

@@ -1,0 +1,1 @@
+"""Several processes, one Redis: what the promises mean to people who run more than one node."""
