@@ -27,11 +27,11 @@ def free_port() -> int:
 class RedisServer:
     """A redis-server of its own, in a directory of its own, with `options` as its command line has them."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, port: int | None = None) -> None:
         self.binary = shutil.which("redis-server")
         if self.binary is None:
             raise RuntimeError("redis-server is not installed: `make test` says how, or use your package manager")
-        self.port = free_port()
+        self.port = port or free_port()
         self.options = options
         self._directory = tempfile.TemporaryDirectory(prefix="rcache-redis-")
         self._process: subprocess.Popen[bytes] | None = None

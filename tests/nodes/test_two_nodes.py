@@ -71,7 +71,9 @@ async def test_with_ten_thousand_entries_a_purge_of_one_tag_leaves_every_other_a
     after = await b.get_all(paths)
     missed = [path for path, reply in zip(paths, after, strict=True) if not reply.cache.startswith("rcache; hit")]
     assert missed == ["/books/5000"]
-    assert all(now.body == then.body for path, now, then in zip(paths, after, stored, strict=True) if path != "/books/5000")
+    assert all(
+        now.body == then.body for path, now, then in zip(paths, after, stored, strict=True) if path != "/books/5000"
+    )
 
 
 async def test_a_write_on_another_node_during_a_fill_wins(nodes):
