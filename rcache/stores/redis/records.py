@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from zlib import crc32
 
@@ -10,6 +11,9 @@ import orjson
 from rcache.core.codec import CodecError, decode_entry, encode_head
 from rcache.core.entry import Entry, Start
 from rcache.core.keys import RedisNames, shard_of
+
+KEPT = 8 * 1024 * 1024  # bytes of entries that need not be decoded again
+LARGEST_KEPT = 128 * 1024  # bytes of one of them; to decode a larger one costs little beside its transport
 
 Record = list[bytes]
 """epoch, start, guards, key, variant, stored, head, body, sum: as `lookup.lua` gives and `store.lua` takes them."""
@@ -64,3 +68,40 @@ def decode_record(record: Record, key: bytes, variant: bytes) -> Entry:
     except (ValueError, TypeError, LookupError) as error:  # a field that is missing is None
         raise CodecError("damaged") from error
     return decode_entry(head, body=body, start=start, tags=tags, stored_at=at)
+
+
+class Decoded:
+    """Spares the entries that are hit again and again their decoding: the same bytes are the same entry.
+
+    It answers nothing by itself. Redis has judged the entry and sent its bytes, and they are compared in full.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, tuple[Record, Entry]] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def entry(self, name: bytes, record: Record, key: bytes, variant: bytes) -> Entry:
+        """`decode_record` of what Redis holds under `name`."""
+        kept = self._kept.get(name)
+        if kept is not None and kept[0] == record and record[3] == key and record[4] == variant:
+            return kept[1]
+        entry = decode_record(record, key, variant)
+        if len(record[7]) <= LARGEST_KEPT:
+            with self._lock:
+                self._keep(name, record, entry)
+        return entry
+
+    def _keep(self, name: bytes, record: Record, entry: Entry) -> None:
+        former = self._kept.pop(name, None)
+        if former is not None:
+            self._bytes -= _size(former[0])
+        self._kept[name] = (record, entry)
+        self._bytes += _size(record)
+        while self._bytes > KEPT:
+            oldest = next(iter(self._kept))
+            self._bytes -= _size(self._kept.pop(oldest)[0])
+
+
+def _size(record: Record) -> int:
+    return 2000 + len(record[7])

@@ -29,7 +29,7 @@ from rcache.stores.redis.breaker import Breaker
 from rcache.stores.redis.failures import PERMISSIONS, REPLICA, translated
 from rcache.stores.redis.pipe import DRIVER_ERRORS, Counters, Pipe
 from rcache.stores.redis.places import Place, Places, joined, split
-from rcache.stores.redis.records import decode_record, encode_record, spell_guards
+from rcache.stores.redis.records import Decoded, encode_record, spell_guards
 from rcache.stores.redis.scripts import Script
 from rcache.stores.redis.sweeper import SWEEPS_LAST, SWEEPS_WAITING, Sweeper
 from rcache.stores.redis.sync import SyncPipe
@@ -72,6 +72,7 @@ class RedisStore:
         self._address = Address(url_or_client)
         self._breaker = Breaker()
         self._places = Places(self.names)
+        self._decoded = Decoded()
         self._sequence = self.names.sequence.encode()
         self._guards: Arguments = tuple(
             [key.encode() for shard in range(shards) for key in (self.names.guard(shard), self.names.marks(shard))]
@@ -119,23 +120,29 @@ class RedisStore:
             if reply[0] != b"vary":
                 break
             place.names = merge(place.names, split(reply[5]))
-        return await self._conclude(place, budget, reply, variant, names)
+        if reply[0] == b"hit":
+            return self._found(place, key, variant, names, reply)
+        return await self._miss(budget, names, reply)
 
-    async def _conclude(
-        self, place: Place, budget: Budget, reply: list[Any], variant: bytes, names: tuple[str, ...]
+    def _found(
+        self, place: Place, key: bytes, variant: bytes, names: tuple[str, ...], reply: list[Any]
     ) -> Found | Missing:
-        verdict, epoch, number, seconds, microseconds = reply[:5]
+        _, epoch, number, seconds, microseconds = reply[:5]
         now = int(seconds) + int(microseconds) / 1e6
-        if verdict == b"hit":
-            self._epoch = epoch
-            try:
-                entry = decode_record(reply[5:], place.material, variant)
-            except CodecError:
-                verdict = b"damaged"
-            else:
-                if entry.ttl(now) > 0:
-                    return Found(entry, now)
-                verdict = b"expired"
+        self._epoch = epoch
+        try:
+            entry = self._decoded.entry(key, reply[5:], place.material, variant)
+        except CodecError:
+            self.counters.damaged += 1
+            reason = "damaged"
+        else:
+            if entry.ttl(now) > 0:
+                return Found(entry, now)
+            reason = "expired"
+        return Missing(Start(epoch.decode(), int(number)), now, reason, names)
+
+    async def _miss(self, budget: Budget, names: tuple[str, ...], reply: list[Any]) -> Missing:
+        verdict, epoch, number, seconds, microseconds = reply[:5]
         if verdict == b"lost":
             return await self._repair(budget, names)
         if verdict == b"replica":
@@ -146,7 +153,7 @@ class RedisStore:
             self.counters.damaged += 1
         self._epoch = epoch
         start = None if verdict == b"quarantine" else Start(epoch.decode(), int(number))
-        return Missing(start, now, _REASONS.get(verdict, "absent"), names)
+        return Missing(start, int(seconds) + int(microseconds) / 1e6, _REASONS[verdict], names)
 
     async def _repair(self, budget: Budget, names: tuple[str, ...]) -> Missing:
         """Makes again what was found missing, and tells from when on a fill may be stored."""
@@ -336,8 +343,8 @@ class _FullError(BackendError):
 
 _OPEN = "Redis did not answer lately; it is tried again soon"
 _REASONS = {
+    b"absent": "absent",
     b"damaged": "damaged",
-    b"expired": "expired",
     b"former": "lost",
     b"purged": "purged",
     b"quarantine": "quarantine",

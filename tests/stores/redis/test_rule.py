@@ -74,6 +74,18 @@ async def disagreement_decides(harness: RedisHarness) -> bool:
     return isinstance(await store.lookup(Request(), budget()), Found)
 
 
+async def older_guard_decides(harness: RedisHarness) -> bool:
+    """The marks forgot a purge, and the guard is back from a time before that raised its `born`."""
+    store = harness.store
+    missing = await start_of(store, Request())
+    await store.purge(["article:7"], 5.0)
+    for n in range(30):
+        await store.purge([f"other:{n}"], 5.0)
+    harness.client.hset(store.names.guard(0), "born", missing.start.number)
+    await store.store(Request(), (), entry_of(missing.start, missing.now), budget())
+    return isinstance(await store.lookup(Request(), budget()), Found)
+
+
 async def quarantine_decides(harness: RedisHarness) -> bool:
     """A guard is in quarantine, whatever its numbers say."""
     store = harness.store
@@ -101,7 +113,12 @@ CLAUSES = [
     (born_decides, "highest = math.max(highest, tonumber(lowest[position + 1]))", ""),
     (epoch_decides, "entry[1] ~= epoch", "false"),
     (guard_decides, "if not born then return 'lost' end", "if not born then return nil end"),
-    (disagreement_decides, "if held.err or type(repeated) ~= 'string' then return nil end", "repeated = held[2]"),
+    (older_guard_decides, "if not born or born ~= tonumber(repeated) then return nil end", ""),
+    (
+        disagreement_decides,
+        "or not repeated then return nil end",
+        "then return nil end repeated = repeated or held[2]",
+    ),
     (
         quarantine_decides,
         "if quarantine then return quarantine > now and 'quarantine' or 'lost' end\n  if born",

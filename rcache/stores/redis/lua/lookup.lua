@@ -32,9 +32,6 @@ local function answer(verdict, ...)
 end
 if not epoch then return answer('lost') end
 
-local needed = remembered(vary)
-if needed and not is_subset(needed, names) then return answer('vary', needed) end
-
 local entry = redis.pcall('HMGET', key, 'epoch', 'start', 'guards', 'key', 'variant', 'stored', 'head', 'body', 'sum')
 if entry.err then return answer('damaged') end
 
@@ -42,9 +39,12 @@ local start = tonumber(entry[2] or '')
 local spelled, shards = pcall(cjson.decode, entry[3] or '')
 local is_whole = entry[9] and start and spelled and type(shards) == 'table'
 if not is_whole or entry[1] ~= epoch then
+  -- Variants of fewer names go when a name is added, so only what is not found can be elsewhere.
+  local needed = remembered(vary)
+  if needed and not is_subset(needed, names) then return answer('vary', needed) end
   -- No entry tells which tags matter, so every guard is asked whether a fill may be stored.
   for shard = 4, #KEYS, 2 do
-    local born, quarantine = guarded(epoch, KEYS[shard], KEYS[shard + 1])
+    local born, quarantine = found(epoch, KEYS[shard], KEYS[shard + 1])
     if not born then return answer('lost') end
     if quarantine then return answer(quarantine > now and 'quarantine' or 'lost') end
   end

@@ -55,7 +55,7 @@ end
 local in_quarantine = 0
 for position = 2, #KEYS, 2 do
   local guard, marks = KEYS[position], KEYS[position + 1]
-  local born, ends = guarded(epoch, guard, marks)
+  local born, ends = found(epoch, guard, marks)
   if not born then
     -- All guards are made with their epoch: this one was lost, and with it what it knew.
     number = take()

@@ -27,35 +27,44 @@ local function standing(sequence, replid)
   return seq[1], seq[2]
 end
 
--- `born` and the end of the quarantine of a guard; nil if it is lost.
-local function guarded(epoch, guard, marks)
+-- `born` and the end of the quarantine of a guard, if it is of this epoch and `repeated`, the marks' word, agrees; nil if
+-- it is lost.
+local function guarded(epoch, guard, repeated)
   local held = redis.pcall('HMGET', guard, 'epoch', 'born', 'quarantine')
-  local repeated = redis.pcall('ZSCORE', marks, BORN)
-  if held.err or type(repeated) ~= 'string' then return nil end
+  if held.err or held[1] ~= epoch or not repeated then return nil end
   local born = tonumber(held[2] or '')
-  if held[1] ~= epoch or not born or born ~= tonumber(repeated) then return nil end
+  if not born or born ~= tonumber(repeated) then return nil end
   return born, tonumber(held[3] or '')
 end
 
--- 'purged' if one of the tags from the third position on was purged after `start`, else nil.
-local function marked(shard, start)
-  for first = 3, #shard, SLICE do
-    local scores = redis.call('ZMSCORE', shard[2], unpack(shard, first, math.min(first + SLICE - 1, #shard)))
-    for _, mark in ipairs(scores) do
-      if mark and tonumber(mark) > start then return 'purged' end
-    end
-  end
+-- `guarded` where no tag is to be judged.
+local function found(epoch, guard, marks)
+  local repeated = redis.pcall('ZSCORE', marks, BORN)
+  return guarded(epoch, guard, type(repeated) == 'string' and repeated)
+end
+
+-- The marks of the tags from position `first` on, after what the marks repeat of `born`.
+local function scores(shard, first)
+  local marks = redis.pcall('ZMSCORE', shard[2], BORN, unpack(shard, first, math.min(first + SLICE - 1, #shard)))
+  return marks.err and {} or marks
 end
 
 -- What the rule says of `start` in one shard, {guard, marks, tag, ...}: nil if it may be used, else
 -- 'lost' | 'quarantine' | 'former' (born later) | 'purged'. A quarantine that ran out is still to be ended by a repair:
 -- until then it is a loss.
 local function judge(epoch, start, now, shard)
-  local born, quarantine = guarded(epoch, shard[1], shard[2])
+  local marks = scores(shard, 3)
+  local born, quarantine = guarded(epoch, shard[1], marks[1])
   if not born then return 'lost' end
   if quarantine then return quarantine > now and 'quarantine' or 'lost' end
   if born > start then return 'former' end
-  return marked(shard, start)
+  for first = 3, #shard, SLICE do
+    if first > 3 then marks = scores(shard, first) end
+    for position = 2, #marks do
+      local mark = marks[position]
+      if mark and tonumber(mark) > start then return 'purged' end
+    end
+  end
 end
 
 -- `judge` for every shard; the first objection.
