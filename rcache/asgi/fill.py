@@ -86,6 +86,8 @@ class Fill:
     async def run(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls the application. Whatever happens, those who wait for this flight are let go."""
         self._scope, self._receive, self._send = scope, receive, send
+        # Mounts move the root path on the way in, and leave it there.
+        self._place = {"path": scope["path"], "root_path": scope.get("root_path", "")}
         extensions: dict[str, Any] | None = scope.get("extensions")
         if extensions:
             # A file that the server sends by itself never comes past here, so the application is not to ask for that.
@@ -250,7 +252,7 @@ class Fill:
         if self._promised is not None and self._promised != len(body):
             return self._unstored("incomplete")
         try:
-            tags = self._plan.tags(self._scope) | (self._request.tags or set())
+            tags = self._plan.tags({**self._scope, **self._place}) | (self._request.tags or set())
         except (TagError, ValueError, TypeError):
             return self._unstored("tag")
         if len(tags) > MAX_TAGS:
@@ -279,7 +281,7 @@ class Fill:
                 "ttl": entry.ttl(entry.stored_at),
                 "size": len(body),
             }
-            notify(response_stored, cache, path=self._scope["path"], **details)
+            notify(response_stored, cache, path=self._place["path"], **details)
         return None
 
     def _unstored(self, reason: str) -> str:
