@@ -53,6 +53,9 @@ def cached(
     def mark(endpoint: F) -> F:
         if isinstance(endpoint, type) or not callable(endpoint):
             raise ConfigurationError(f"@cached marks a function; put it on the methods of {endpoint!r}")
+        if isinstance(endpoint, staticmethod | classmethod):
+            kind = type(endpoint).__name__
+            raise ConfigurationError(f"put @cached beneath @{kind}: what the class hands out is the function inside")
         if MARK in getattr(endpoint, "__dict__", {}):
             raise ConfigurationError(f"{endpoint!r} is marked @cached twice; keep one")
         try:
@@ -65,12 +68,21 @@ def cached(
 
 
 def options_of(endpoint: object) -> Options | None:
-    """The options an endpoint was marked with: a function's own, or those of an HTTPEndpoint's `get`."""
+    """The options an endpoint was marked with: a function's own, or those of an HTTPEndpoint's `get` or an object's call."""
     if isinstance(endpoint, type):
         endpoint = getattr(endpoint, "get", None)
     while endpoint is not None:
-        found = getattr(endpoint, MARK, None)
-        if isinstance(found, Options):
-            return found
+        for marked in (endpoint, getattr(type(endpoint), "__call__", None)):  # noqa: B004
+            found = getattr(marked, MARK, None)
+            if isinstance(found, Options):
+                return found
         endpoint = getattr(endpoint, "func", None)  # functools.partial
     return None
+
+
+def methods_of(endpoint: object) -> list[str]:
+    """The marked methods of an HTTPEndpoint that do not answer GET."""
+    if not isinstance(endpoint, type):
+        return []
+    others = ("head", "post", "put", "patch", "delete", "options")
+    return [name for name in others if isinstance(getattr(getattr(endpoint, name, None), MARK, None), Options)]

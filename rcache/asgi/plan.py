@@ -54,7 +54,10 @@ class Plan:
         path_params: PathParams | None = None,
         declared: Declared | None = None,
         handlers: Mapping[Any, Any] | None = None,
+        selecting: tuple[str, ...] = (),
+        app: Any = None,
     ) -> None:
+        """`selecting` are headers that always select among answers, `app` is what `request.app` shall be."""
         self.label = label
         self.ttl = options.ttl if options.ttl is not None else default_ttl
         self.client_ttl = options.client_ttl
@@ -62,10 +65,12 @@ class Plan:
         self.query = options.query
         self.own_vary = tuple(name.encode() for name in options.vary)
         self.guard = options.guard
-        self.handlers = handlers or {}
+        self.handlers: Mapping[Any, Any] = handlers if handlers is not None else {}
         self.is_keyed = options.key_by is not None or options.guard is not None
         self._options = options
         self._declared = declared
+        self._selecting = selecting
+        self._app = app
         self._path_params = path_params or (lambda scope: scope.get("path_params") or {})
         self._counted = frozenset(name.encode() for name in declared.cookies) if declared else frozenset()
         self.names = self._selecting_names()
@@ -81,7 +86,7 @@ class Plan:
         if declared is not None and cookies != "ignore":
             named = (*named, *declared.cookies)
         headers = declared.headers if declared is not None else ()
-        return tuple(sorted({*self._options.vary, *headers, *(f"cookie:{name}" for name in named)}))
+        return tuple(sorted({*self._selecting, *self._options.vary, *headers, *(f"cookie:{name}" for name in named)}))
 
     def _check_templates(self, known: frozenset[str]) -> None:
         for template in self._options.templates:
@@ -126,7 +131,12 @@ class Plan:
 
     def request(self, scope: Scope) -> Request:
         """The request as callables see it: with the route's path parameters, without a body."""
-        return Request({**scope, "path_params": self._path_params(scope)})
+        return Request(self.seen(scope))
+
+    def seen(self, scope: Scope) -> Scope:
+        """The scope as the endpoint would see it, where the middleware stands outside the application."""
+        app = {} if "app" in scope or self._app is None else {"app": self._app}
+        return {**scope, **app, "path_params": self._path_params(scope)}
 
     # Questions about an answer
 

@@ -1,52 +1,48 @@
 """Which rule applies to a request: found once per path, then one look-up in a table.
 
-Routes are read from the application that the middleware wraps: Starlette's routes, mounts and hosts, and FastAPI's included
-routers, whose routes are not in `app.routes` as such. An endpoint's own `@cached` wins over a `Rule`.
+An endpoint's own `@cached` wins over a `Rule`, the first Rule whose path matches over the others, and `default_ttl` takes what
+is left. What a FastAPI route declares counts under each of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from starlette.routing import Host, Match, Mount, Route, WebSocketRoute, compile_path
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Scope
 
-from rcache.asgi.declared import Declared, declared
-from rcache.asgi.decorator import options_of
-from rcache.asgi.plan import Plan
+from rcache.asgi.plan import PathParams, Plan
+from rcache.asgi.tree import Node, Owner, Tree, find_owner, match
 from rcache.core.errors import ConfigurationError
-from rcache.core.policy import Rule, options
+from rcache.core.policy import Options, Rule, options
 
 TABLE_SIZE = 10_000  # paths whose rule is remembered; beyond it the table starts anew
 
-_PLAIN = {Route, Mount, Host, WebSocketRoute}
 _UNKNOWN = object()
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """A route, with the plan of its endpoint or the routes below it."""
-
-    matches: Callable[[Scope], tuple[Match, Scope]]
-    plan: Plan | None = None
-    is_marked: bool = False  # with `enabled=False` there is a mark and no plan
-    children: tuple[_Node, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class _PathRule:
-    rule: Rule
-    plan: Plan | None
-    regex: Any
-    convertors: Mapping[str, Any]
+    """A Rule whose path was compiled."""
+
+    def __init__(self, rule: Rule) -> None:
+        try:
+            self._regex, _, self._convertors = compile_path(rule.path)
+        except (AssertionError, ValueError) as error:
+            raise ConfigurationError(f"{rule!r}: {error}") from error
+        self.label = repr(rule)
+        self.options = rule.options
+        self.names = frozenset(self._convertors)
 
     def params(self, route_path: str) -> dict[str, Any] | None:
-        match = self.regex.match(route_path)
-        if match is None:
+        """The values in the path; None where it does not match, or holds what its convertor cannot take."""
+        found = self._regex.match(route_path)
+        if found is None:
             return None
-        return {name: self.convertors[name].convert(value) for name, value in match.groupdict().items()}
+        try:
+            return {name: self._convertors[name].convert(value) for name, value in found.groupdict().items()}
+        except ValueError:  # an integer of more than 4300 digits
+            return None
 
 
 class Routes:
@@ -55,133 +51,124 @@ class Routes:
     def __init__(self, app: ASGIApp, rules: Sequence[Rule], default_ttl: float | None) -> None:
         self._app = app
         self._default_ttl = default_ttl
-        self._rules = [self._path_rule(rule) for rule in rules]
-        self._default = (
-            Plan(options(), label="default_ttl", default_ttl=default_ttl) if default_ttl is not None else None
-        )
-        self._table: dict[Any, Plan | None] = {}
-        self._root_path = ""
-        self._source: Sequence[Any] = ()
+        self._rules = [_PathRule(rule) for rule in rules]
+        self._owner = Owner(None)
+        self._tree: Tree | None = None
+        self._routes: Sequence[Any] = ()
         self._read_length = -1
-        self._nodes: tuple[_Node, ...] = ()
-        self._is_plain = True  # every route is chosen by path alone
-
-    def _path_rule(self, rule: Rule) -> _PathRule:
-        try:
-            regex, _, convertors = compile_path(rule.path)
-        except (AssertionError, ValueError) as error:
-            raise ConfigurationError(f"{rule!r}: {error}") from error
-
-        def path_params(scope: Scope) -> Mapping[str, Any]:
-            return path_rule.params(route_path(self._rooted(scope))) or {}
-
-        plan = None
-        if rule.options.enabled:
-            plan = Plan(
-                rule.options,
-                label=repr(rule),
-                default_ttl=self._default_ttl,
-                path_names=frozenset(convertors),
-                path_params=path_params,
-            )
-        path_rule = _PathRule(rule, plan, regex, convertors)
-        return path_rule
+        self._handlers: Mapping[Any, Any] = {}
+        self._plans: dict[Any, Plan | None] = {}
+        self._table: dict[Any, Plan | None] = {}
+        for rule in self._rules:  # templates are checked here and now; what a route declares only adds to their names
+            self._rule_plan(rule, None)
 
     def check(self, scope: Scope) -> None:
         """Reads the application's routes. Raises ConfigurationError for a rule that its route cannot supply."""
-        owner = self._find_owner(scope)
-        source = getattr(owner, "routes", ())
-        self._root_path = "" if owner is scope.get("app") else getattr(owner, "root_path", "")
-        handlers = getattr(owner, "exception_handlers", None) or getattr(scope.get("app"), "exception_handlers", {})
-        self._is_plain = True
-        self._nodes = tuple(self._read(source, "", handlers, frozenset()))
-        self._table.clear()
-        self._source, self._read_length = source, len(source)
+        owner = find_owner(self._app, scope)
+        handlers = getattr(owner.app, "exception_handlers", None)
+        if handlers is None:
+            handlers = getattr(scope.get("app"), "exception_handlers", {})
+        tree = Tree(owner, handlers)
+        self._owner, self._handlers, self._tree = owner, handlers, tree
+        # New ones, since another thread may still fill the old.
+        self._plans, self._table = {}, {}
+        for node in _leaves(tree.nodes):
+            self._marked_plan(node)
+        self._routes = owner.routes
+        self._read_length = len(self._routes)
 
     def plan(self, scope: Scope) -> Plan | None:
         """The plan for this request's path; None where it is none of ours. Reads the routes on first use."""
-        if len(self._source) != self._read_length:  # not read yet, or routes were added since
+        if len(self._routes) != self._read_length:  # not read yet, or routes were added since
             self.check(scope)
         root_path = scope.get("root_path")
         key = (root_path, scope["path"]) if root_path else scope["path"]
         plan = self._table.get(key, _UNKNOWN)
-        if plan is not _UNKNOWN:
-            return plan  # type: ignore[return-value]
-        plan = self._decide(scope)
-        if self._is_plain:
-            if len(self._table) >= TABLE_SIZE:
-                self._table.clear()
-            self._table[key] = plan
+        return self._decided(key, scope) if plan is _UNKNOWN else plan  # type: ignore[return-value]
+
+    def _decided(self, key: Any, scope: Scope) -> Plan | None:
+        assert self._tree is not None  # noqa: S101 (read by the caller)
+        if self._tree.has_grown:
+            self.check(scope)
+        tree, table = self._tree, self._table
+        plan = self._decide(tree, scope)
+        if tree.is_plain:
+            if len(table) >= TABLE_SIZE:
+                table.clear()
+            table[key] = plan
         return plan
 
-    def _decide(self, scope: Scope) -> Plan | None:
+    def _decide(self, tree: Tree, scope: Scope) -> Plan | None:
         scope = self._rooted(scope)
-        node, _ = _match(self._nodes, {**scope, "method": "GET"})
-        if node is not None and node.is_marked:
-            return node.plan
+        node, _ = match(tree.nodes, {**scope, "method": "GET"})
+        if node is not None and node.options is not None:
+            return self._marked_plan(node)
         path = route_path(scope)
-        for each in self._rules:
-            if each.regex.match(path):
-                return each.plan
-        return self._default
+        for rule in self._rules:
+            if rule.params(path) is not None:
+                return self._rule_plan(rule, node)
+        return self._default_plan(node) if self._default_ttl is not None else None
+
+    # Plans
+
+    def _marked_plan(self, node: Node) -> Plan | None:
+        if node.options is None or not node.options.enabled:
+            return None
+        return self._made(node, node.options, node.label, node, node.param_names, self._route_params)
+
+    def _rule_plan(self, rule: _PathRule, node: Node | None) -> Plan | None:
+        def path_params(scope: Scope) -> Mapping[str, Any]:
+            return rule.params(route_path(self._rooted(scope))) or {}
+
+        return self._made(rule, rule.options, rule.label, node, rule.names, path_params)
+
+    def _default_plan(self, node: Node | None) -> Plan | None:
+        return self._made(None, options(), "default_ttl", node, frozenset(), self._route_params)
+
+    def _made(
+        self,
+        source: object,
+        settings: Options,
+        label: str,
+        node: Node | None,
+        names: frozenset[str],
+        path_params: PathParams,
+    ) -> Plan | None:
+        """The plan of a rule for a route, made once."""
+        if not settings.enabled:
+            return None
+        plan = self._plans.get((source, node))
+        if plan is None:
+            plan = self._plans[source, node] = Plan(
+                settings,
+                label=node.label if node is not None else label,
+                default_ttl=self._default_ttl,
+                path_names=names,
+                path_params=path_params,
+                declared=node.facts if node is not None else None,
+                handlers=node.handlers if node is not None else self._handlers,
+                selecting=self._owner.names,
+                app=self._owner.app,
+            )
+        return plan
+
+    # The path
 
     def _rooted(self, scope: Scope) -> Scope:
-        """The scope as the wrapped application sees it, which may set its own root_path only later."""
-        return {**scope, "root_path": self._root_path} if self._root_path and not scope.get("root_path") else scope
+        """The scope as the routes see it: FastAPI puts its own root_path in place of the server's."""
+        owner = self._owner
+        if owner.is_around:
+            # Below the router of that application, a Mount may have moved root_path on already.
+            is_below = "router" in scope and scope["router"] is getattr(owner.app, "router", None)
+            root_path = scope.get("app_root_path") if is_below else None
+        else:
+            root_path = getattr(owner.app, "root_path", None) or None
+        return scope if root_path is None else {**scope, "root_path": root_path}
 
     def _route_params(self, scope: Scope) -> Mapping[str, Any]:
-        _, matched = _match(self._nodes, {**self._rooted(scope), "method": "GET"})
+        nodes = self._tree.nodes if self._tree is not None else ()
+        _, matched = match(nodes, {**self._rooted(scope), "method": "GET"})
         return matched.get("path_params") or {}
-
-    def _find_owner(self, scope: Scope) -> Any:
-        """What owns the routes: the first that has any behind the middleware between, else the application around us."""
-        app: Any = self._app
-        while app is not None:
-            if isinstance(getattr(app, "routes", None), list | tuple):
-                return app
-            app = getattr(app, "app", None)
-        around = scope.get("app")
-        return around if isinstance(getattr(around, "routes", None), list | tuple) else None
-
-    def _read(
-        self, routes: Sequence[Any], prefix: str, handlers: Mapping[Any, Any], outer: frozenset[str]
-    ) -> Iterator[_Node]:
-        for route in _flattened(routes):
-            if _is_custom(route):
-                self._is_plain = False
-            names = outer | frozenset(getattr(route, "param_convertors", None) or ())
-            path = prefix + (getattr(route, "path", None) or "")
-            if isinstance(below := getattr(route, "routes", None), list | tuple) and below:
-                app = getattr(route, "_base_app", None) or getattr(route, "app", None)
-                inner = getattr(app, "exception_handlers", None) or handlers
-                yield _Node(route.matches, children=tuple(self._read(below, path, inner, names)))
-            else:
-                yield self._node(route, path, handlers, names)
-
-    def _node(self, route: Any, path: str, handlers: Mapping[Any, Any], names: frozenset[str]) -> _Node:
-        endpoint = getattr(route, "endpoint", None)
-        found = None if isinstance(route, WebSocketRoute) else options_of(endpoint)
-        if found is None:
-            return _Node(route.matches)
-        methods = getattr(route, "methods", None)
-        if methods and "GET" not in methods:
-            raise ConfigurationError(
-                f"{path}: @cached on {_name(endpoint)}, which answers only {', '.join(sorted(methods))}, not GET"
-            )
-        if not found.enabled:
-            return _Node(route.matches, is_marked=True)
-        dependant = getattr(route, "dependant", None)
-        facts: Declared | None = declared(dependant) if dependant is not None else None
-        plan = Plan(
-            found,
-            label=f"GET {path}",
-            default_ttl=self._default_ttl,
-            path_names=names,
-            path_params=self._route_params,
-            declared=facts,
-            handlers=handlers,
-        )
-        return _Node(route.matches, plan, is_marked=True)
 
 
 def route_path(scope: Scope) -> str:
@@ -193,33 +180,8 @@ def route_path(scope: Scope) -> str:
     return path
 
 
-def _match(nodes: Sequence[_Node], scope: Scope) -> tuple[_Node | None, Scope]:
-    """The route that answers, as Starlette chooses: the first that matches in full, then within it."""
+def _leaves(nodes: Sequence[Node]) -> list[Node]:
+    found = []
     for node in nodes:
-        match, child_scope = node.matches(scope)
-        if match is Match.FULL:
-            inner = {**scope, **child_scope}
-            return _match(node.children, inner) if node.children else (node, inner)
-    return None, scope
-
-
-def _flattened(routes: Sequence[Any]) -> Iterator[Any]:
-    """Each route where it counts: FastAPI keeps an included router as one route that knows its own."""
-    for route in routes:
-        contexts = getattr(route, "effective_route_contexts", None)
-        if contexts is None:
-            yield route
-        else:
-            for context in contexts():
-                yield getattr(context, "starlette_route", None) or context
-
-
-def _is_custom(route: Any) -> bool:
-    """Whether something but the path may decide: a host, or a class of the application's own."""
-    if isinstance(route, Host):
-        return True
-    return type(route) not in _PLAIN and not type(route).__module__.startswith(("fastapi.", "starlette."))
-
-
-def _name(endpoint: Any) -> str:
-    return getattr(endpoint, "__qualname__", repr(endpoint))
+        found += _leaves(node.children) if node.children else [node]
+    return found
