@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from redis import exceptions as driver
 
 from rcache.core.errors import BackendError
@@ -25,9 +27,22 @@ def translated(error: BaseException) -> BackendError:
         return BackendError("Redis is still loading its data")
     if isinstance(error, driver.TimeoutError | TimeoutError):
         return BackendError(f"Redis did not answer in time: {text}")
+    if "near '#'" in text:  # the first line of a script, which earlier versions take for Lua
+        return BackendError("this Redis is too old: rcache needs Redis 7.0 or later, or Valkey")
     if isinstance(error, driver.ResponseError):
         return BackendError(f"Redis answered with an error: {text}")
     return BackendError(f"Redis cannot be reached: {text}")
+
+
+REFUSALS = (b"replica", b"forbidden")
+"""Verdicts of scripts that ran where they must not, or could not find out where they run."""
+
+
+def refusal(reply: list[Any]) -> BackendError:
+    """What a verdict among REFUSALS means; the last item of the reply is the error that Redis gave."""
+    if reply[0] == b"replica":
+        return BackendError(f"Redis is not asked: {REPLICA}")
+    return BackendError(f"Redis does not permit INFO ({reply[-1].decode(errors='replace')}): {PERMISSIONS}")
 
 
 def is_forbidden(text: str) -> bool:

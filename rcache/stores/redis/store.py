@@ -26,7 +26,7 @@ from rcache.ports import Ask, Budget
 from rcache.stores.redis import scripts
 from rcache.stores.redis.address import Address
 from rcache.stores.redis.breaker import Breaker
-from rcache.stores.redis.failures import PERMISSIONS, REPLICA, translated
+from rcache.stores.redis.failures import REFUSALS, refusal, translated
 from rcache.stores.redis.pipe import DRIVER_ERRORS, Counters, Pipe
 from rcache.stores.redis.places import Place, Places, joined, split
 from rcache.stores.redis.records import Decoded, encode_record, spell_guards
@@ -145,10 +145,6 @@ class RedisStore:
         verdict, epoch, number, seconds, microseconds = reply[:5]
         if verdict == b"lost":
             return await self._repair(budget, names)
-        if verdict == b"replica":
-            raise self._refused(BackendError(f"Redis is not asked: {REPLICA}"))
-        if verdict == b"forbidden":
-            raise self._refused(BackendError(f"Redis does not permit INFO ({reply[5].decode()}): {PERMISSIONS}"))
         if verdict == b"damaged":
             self.counters.damaged += 1
         self._epoch = epoch
@@ -276,16 +272,16 @@ class RedisStore:
             raise _FullError("Redis is full") from error
         except DRIVER_ERRORS as error:
             raise self._failed(error) from error
+        if reply.__class__ is list and reply[0] in REFUSALS:
+            raise self._failed(refusal(reply))
         if self._breaker.is_open:
             self._breaker.succeed()
         return reply
 
     def _failed(self, error: BaseException) -> BackendError:
-        return self._refused(translated(error))
-
-    def _refused(self, error: BackendError) -> BackendError:
-        self._breaker.fail(str(error))
-        return error
+        failure = translated(error)
+        self._breaker.fail(str(failure))
+        return failure
 
     def _pipe(self) -> Pipe:
         """The pipe of the running loop."""

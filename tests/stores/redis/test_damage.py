@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rcache.core.codec import CodecError
 from rcache.core.entry import Found, Missing, Start
 from rcache.core.keys import digest
-from rcache.stores.redis.records import decode_record, encode_record
+from rcache.stores.redis.records import Decoded, decode_record, encode_record
 from tests.contract.redis_harness import DAMAGES, RedisHarness
 
 from .conftest import Request, budget, entry_of, fill
@@ -61,6 +61,33 @@ async def test_an_entry_of_another_variant_is_not_served(harness: RedisHarness):
     harness.client.copy(before, other, replace=True)
 
     assert isinstance(await harness.store.lookup(french, budget()), Missing)
+
+
+def test_what_need_not_be_decoded_again_is_still_compared() -> None:
+    """As if two requests had one digest, and the first was decoded before."""
+    record = encode_record(entry_of(Start("epoch", 7), 1.5), b'[["g","m","t"]]', b"key", b"variant")
+    decoded = Decoded()
+    entry = decoded.entry(b"rc:name", record, b"key", b"variant")
+
+    assert decoded.entry(b"rc:name", list(record), b"key", b"variant") is entry
+    for key, variant in ((b"other", b"variant"), (b"key", b"other")):
+        with pytest.raises(CodecError):
+            decoded.entry(b"rc:name", record, key, variant)
+    for position in range(9):
+        damaged = [*record[:position], record[position] + b"x", *record[position + 1 :]]
+        with pytest.raises(CodecError):
+            decoded.entry(b"rc:name", damaged, b"key", b"variant")
+
+
+def test_what_need_not_be_decoded_again_is_bounded(monkeypatch) -> None:
+    monkeypatch.setattr("rcache.stores.redis.records.KEPT", 10 * 2100)
+    decoded = Decoded()
+    record = encode_record(entry_of(Start("epoch", 7), 1.5, body=b"x" * 100), b'[["g","m","t"]]', b"key", b"")
+    entries = [decoded.entry(b"%d" % n, record, b"key", b"") for n in range(11)]
+
+    assert decoded.entry(b"10", record, b"key", b"") is entries[10]
+    assert decoded.entry(b"1", record, b"key", b"") is entries[1]
+    assert decoded.entry(b"0", record, b"key", b"") is not entries[0]
 
 
 WRONG = {
