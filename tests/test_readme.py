@@ -1,0 +1,69 @@
+"""What the README shows is run, and what its tables say is compared with the code."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rcache
+from rcache.core.cache_status import FORWARD_REASONS
+from tests.support import RawClient
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+async def test_the_first_application_caches_and_flushes():
+    """Just as it stands in the README."""
+    space: dict[str, Any] = {}
+    exec(BLOCKS[0], space)
+    client = RawClient(space["app"])
+
+    assert (await client.get("/users/1")).is_stored
+    assert (await client.get("/users/2")).is_stored
+    assert (await client.get("/users/1")).text == '{"name":"Ada"}'
+    assert (await client.get("/users/1")).is_hit
+
+    assert (await client.request("PUT", "/users/1?name=Ada+L")).status == 200
+    assert (await client.get("/users/1")).text == '{"name":"Ada L"}'
+    assert (await client.get("/users/2")).is_hit
+
+
+@pytest.mark.parametrize(
+    ("heading", "function", "others"),
+    [
+        ("`Cache(url=None", rcache.Cache.__init__, {"self", "clock"}),
+        ("`CacheMiddleware(app, cache=None", rcache.cached, set()),
+    ],
+)
+def test_the_table_of_settings_names_them_all_with_their_defaults(
+    heading: str, function: Callable[..., Any], others: set[str]
+):
+    table = README[README.index(heading) :].split("\n\n")[1]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", table, re.MULTILINE))
+    parameters = {name: each for name, each in inspect.signature(function).parameters.items() if name not in others}
+    assert set(rows) == set(parameters)
+    for name, parameter in parameters.items():
+        said = rows[name].strip("`")
+        if name == "url":
+            assert said == "memory://"
+        elif name == "statuses":
+            assert said == ", ".join(map(str, parameter.default))
+        else:
+            assert eval(said) == parameter.default, name
+
+
+def test_every_reason_that_the_code_gives_is_explained():
+    """The words that stand in `detail=`, as far as they can be read off the sources."""
+    sources = "".join(path.read_text() for path in (Path(rcache.__file__).parent / "asgi").glob("*.py"))
+    sources += (Path(rcache.__file__).parent / "core" / "storing.py").read_text()
+    told = set(re.findall(r'(?:_bypass\(plan, |reason = |_give_up\(|_unstored\(|return )"([a-z-]+)"', sources))
+    told -= set(FORWARD_REASONS) - {"stale", "partial"}
+    section = README[README.index("## Why was this not a hit?") : README.index("## Examples")]
+    assert told >= {"outage", "target", "tag", "too-large", "set-cookie", "disconnect"}
+    assert {reason for reason in told if f"{reason}`" not in section} == set()
