@@ -99,11 +99,10 @@ class Routes:
         return plan
 
     def _decide(self, tree: Tree, scope: Scope) -> Plan | None:
-        scope = self._rooted(scope)
-        node, _ = match(tree.nodes, {**scope, "method": "GET"})
+        node, _ = match(tree.nodes, self._as_routed(scope))
         if node is not None and node.options is not None:
             return self._marked_plan(node)
-        path = route_path(scope)
+        path = route_path(self._rooted(scope))
         for rule in self._rules:
             if rule.params(path) is not None:
                 return self._rule_plan(rule, node)
@@ -155,19 +154,21 @@ class Routes:
     # The path
 
     def _rooted(self, scope: Scope) -> Scope:
-        """The scope as the routes see it: FastAPI puts its own root_path in place of the server's."""
+        """The scope as the wrapped application sees it: FastAPI puts its own root_path in place of the server's."""
+        root_path = "" if self._owner.is_around else getattr(self._owner.app, "root_path", "")
+        return {**scope, "root_path": root_path} if root_path else scope
+
+    def _as_routed(self, scope: Scope) -> Scope:
+        """The scope as the router of the routes that were read saw it, for a GET."""
         owner = self._owner
-        if owner.is_around:
-            # Below the router of that application, a Mount may have moved root_path on already.
-            is_below = "router" in scope and scope["router"] is getattr(owner.app, "router", None)
-            root_path = scope.get("app_root_path") if is_below else None
-        else:
-            root_path = getattr(owner.app, "root_path", None) or None
-        return scope if root_path is None else {**scope, "root_path": root_path}
+        if owner.is_around and "router" in scope and scope["router"] is getattr(owner.app, "router", None):
+            # We stand below that router, and a Mount may have moved root_path on already.
+            scope = {**scope, "root_path": scope.get("app_root_path", scope.get("root_path", ""))}
+        return {**self._rooted(scope), "method": "GET"}
 
     def _route_params(self, scope: Scope) -> Mapping[str, Any]:
         nodes = self._tree.nodes if self._tree is not None else ()
-        _, matched = match(nodes, {**self._rooted(scope), "method": "GET"})
+        _, matched = match(nodes, self._as_routed(scope))
         return matched.get("path_params") or {}
 
 
