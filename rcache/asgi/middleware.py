@@ -199,7 +199,7 @@ class CacheMiddleware:
         handlers = {key: handler for key, handler in plan.handlers.items() if key not in (500, Exception)}
         self.cache.stats.bypasses += 1
         forward = Forward(send, cache_status.forward("bypass", detail="guard"))
-        await forward.run(ExceptionMiddleware(raises, handlers=handlers), self._passing, scope, receive)
+        await forward.run(ExceptionMiddleware(raises, handlers=handlers), self._passing, plan.seen(scope), receive)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from enum import Enum
 from inspect import isawaitable
 from typing import Any
+from uuid import UUID
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -23,6 +27,9 @@ logger = logging.getLogger("rcache")
 
 PathParams = Callable[[Scope], Mapping[str, Any]]
 
+_TELLING = (str, bytes, int, float, Decimal, UUID, date, Enum)
+"""What may join a key: an object's text may be its address, which the next object at that place has too."""
+
 REMEDIES = {
     "authorization": 'requests with Authorization need key_by= or guard=, or an answer that says "Cache-Control: public"',
     "cookie": 'name the cookies that matter (cookies=("theme",)), write cookies="ignore", or give key_by= or guard=',
@@ -37,6 +44,7 @@ REMEDIES = {
     "stream": "event streams have no end",
     "too-large": "the body is longer than the cache's max_body",
     "tag": "a tag could not be made from this request",
+    "too-many-tags": "the answer depends on so much that it would hardly ever be a hit: name what its parts have in common",
 }
 """What to do about each reason; reasons of single requests, like a status, are not listed and not logged."""
 
@@ -118,6 +126,13 @@ class Plan:
         parts: list[bytes | None] = []
         if options.guard is not None:
             answer = await _called(options.guard, request)
+            if answer is not None and not isinstance(answer, _TELLING):
+                logger.error(
+                    "guard returned a %s, which does not tell two requests apart for certain: return a str, a number, a UUID "
+                    "or None; the request bypasses the cache",
+                    type(answer).__name__,
+                )
+                return None, False
             parts.append(None if answer is None else str(answer).encode("utf-8", "surrogatepass"))
         if callable(options.key_by):
             key = _called_key(options.key_by, request)
@@ -186,10 +201,8 @@ def _named_value(key_by: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes |
 def _told_by(function: Callable[..., Any], request: Request) -> Iterable[str]:
     try:
         answer = function(request)
+        if answer is None:
+            return ()
+        return (check_tag(answer),) if isinstance(answer, str) else [check_tag(each) for each in answer]
     except Exception as error:
-        raise TagError(f"{function!r} raised {error!r}") from error
-    if answer is None:
-        return ()
-    if isinstance(answer, str):
-        return (check_tag(answer),)
-    return [check_tag(each) for each in answer]
+        raise TagError(f"{function!r} made no tags: {error!r}") from error

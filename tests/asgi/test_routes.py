@@ -180,10 +180,10 @@ async def test_fastapis_own_root_path(cache: Cache, is_inside: bool, server_root
     """It wins over the server's, and a proxy may have stripped it from the path or not."""
     app = FastAPI(root_path="/api")
 
-    @app.get("/items/{id}")
-    @cached(ttl=60, tags=["item:{id}"])
-    async def endpoint(id: int) -> int:
-        return id
+    @app.get("/items/{item_id}")
+    @cached(ttl=60, tags=["item:{item_id}"])
+    async def endpoint(item_id: int) -> int:
+        return item_id
 
     rules = [Rule("/ruled/{n}", ttl=60, tags=["n:{n}"])]
 
@@ -218,10 +218,10 @@ async def test_a_route_added_to_an_included_router_later_is_found(cache: Cache) 
     client = RawClient(CacheMiddleware(app, cache=cache))
     await client.get("/nothing")
 
-    @inner.get("/{id}")
-    @cached(ttl=60, tags=["item:{id}"])
-    async def endpoint(id: int) -> int:
-        return id
+    @inner.get("/{item_id}")
+    @cached(ttl=60, tags=["item:{item_id}"])
+    async def endpoint(item_id: int) -> int:
+        return item_id
 
     assert await stores_and_hits(client, "/outer/inner/7")
     assert await carries(cache, "item:7")
@@ -264,10 +264,10 @@ async def test_an_included_routers_dependencies_count(cache: Cache) -> None:
 async def test_a_mounted_fastapi_application(cache: Cache) -> None:
     app, sub = FastAPI(), FastAPI()
 
-    @sub.get("/items/{id}")
-    @cached(ttl=60, tags=["item:{id}"])
-    async def endpoint(id: int) -> int:
-        return id
+    @sub.get("/items/{item_id}")
+    @cached(ttl=60, tags=["item:{item_id}"])
+    async def endpoint(item_id: int) -> int:
+        return item_id
 
     app.mount("/sub/{tenant}", sub)
     client = RawClient(CacheMiddleware(app, cache=cache))
@@ -674,10 +674,10 @@ async def test_an_application_that_fails_to_start_is_reported_as_without_us(cach
         yield
 
     client = RawClient(CacheMiddleware(Starlette(routes=[Route("/", page)], lifespan=failing), cache=cache))
+    lifespan = await client.lifespan()
+    assert lifespan.sent[0]["type"] == "lifespan.startup.failed"
+    assert lifespan.task is not None
     with pytest.raises(RuntimeError, match="no database"):
-        lifespan = await client.lifespan()
-        assert lifespan.sent[0]["type"] == "lifespan.startup.failed"
-        assert lifespan.task is not None
         await lifespan.task
 
 
