@@ -58,6 +58,7 @@ class Call:
             return
         if isinstance(reply, BaseException):
             self.future.set_exception(reply)
+            self.future.exception()  # seen: a caller cancelled in this very turn does not come for it any more
         else:
             self.future.set_result(reply)
 
@@ -256,7 +257,7 @@ class Pipe:
             if call.future.done():
                 continue
             if call.deadline <= self._attended:
-                call.future.set_exception(TimeoutError("no reply within the deadline"))
+                call.settle(TimeoutError("no reply within the deadline"))
             else:
                 soonest = min(soonest, call.deadline)
         return soonest
@@ -300,6 +301,9 @@ class Pipe:
         while self.queue:
             self.queue.popleft().settle(error)
         wires, self.wires = self.wires, []
+        for wire in wires:
+            for call in wire.batch:
+                call.settle(error)
         tasks = [wire.task for wire in wires if wire.task is not None]
         for task in tasks:
             task.cancel()

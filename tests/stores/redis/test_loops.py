@@ -14,7 +14,7 @@ import pytest
 from redis import asyncio as aredis
 
 from rcache.core.entry import Found, Missing
-from rcache.core.errors import ConfigurationError
+from rcache.core.errors import BackendError, ConfigurationError
 from rcache.stores.redis import RedisStore
 from tests.servers import RedisServer
 
@@ -125,7 +125,8 @@ async def test_closing_while_a_call_is_under_way_fails_that_call(store):
 
     answer = (await asyncio.gather(call, return_exceptions=True))[0]
 
-    assert isinstance(answer, Found | Exception)
+    assert isinstance(answer, BackendError)
+    assert not store.is_down
 
 
 def test_a_synchronous_purge_needs_no_loop(redis_server):
@@ -202,6 +203,18 @@ async def test_a_ready_client_gives_the_address_and_nothing_else(redis_server):
     assert store.purge_sync(["article:7"], 5.0).entries == 1
     await store.aclose()
     await client.aclose()
+
+
+async def test_a_unix_socket_is_an_address_too(tmp_path):
+    server = RedisServer("--unixsocket", str(tmp_path / "redis.sock"))
+    try:
+        store = RedisStore(f"unix://{tmp_path / 'redis.sock'}?db=3", namespace="loops-unix")
+        await fill(store, Request())
+        assert isinstance(await store.lookup(Request(), budget()), Found)
+        assert store.purge_sync(["article:7"], 5.0).entries == 1
+        await store.aclose()
+    finally:
+        server.stop()
 
 
 def test_a_client_of_another_kind_is_refused():

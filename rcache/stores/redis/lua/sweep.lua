@@ -23,8 +23,8 @@ local members = redis.pcall('ZRANGE', registry, 0, slice - 1)
 if members.err then members = {} end
 for _, entry in ipairs(members) do
   local found = redis.pcall('HMGET', entry, 'epoch', 'start')
-  -- Filled again since the purge: it was started at the purge's number or later, and lives on.
-  if not found.err and found[1] and (found[1] ~= epoch or (tonumber(found[2] or '') or 0) < number) then
+  -- What was filled again since the purge lives on: it was started at the purge's number or later, or in another epoch.
+  if not found.err and found[1] == epoch and (tonumber(found[2] or '') or number) < number then
     redis.call('UNLINK', entry)
   end
 end
