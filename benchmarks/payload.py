@@ -20,3 +20,9 @@ ITEMS: Final[list[dict[str, Any]]] = [
 
 BODY: Final = json.dumps(ITEMS, separators=(",", ":")).encode()
 HEADERS: Final = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(BODY))]
+HIT_FIELDS: Final = [
+    (b"etag", b'"rY2nXc9J0bqkq3m4V2Vb2w"'),
+    (b"age", b"3"),
+    (b"cache-status", b"rcache; hit; ttl=3597"),
+]
+"""What rcache adds to an answer from the cache; a server takes its time for each field that it writes."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from benchmarks.inprocess import TEMPLATE, WORKERS, Subject, compare, discard, ratios, receive
+from benchmarks.inprocess import DEADLINE, TEMPLATE, WORKERS, Subject, compare, discard, ratios, receive
 from benchmarks.servers import redis_server
 from benchmarks.spread import Spread
 from rcache import Cache, CacheMiddleware, Rule
@@ -29,11 +29,12 @@ MILLION: Final = 1_000_000
 
 SMALL_BODY: Final = 100
 BODY_WORKERS: Final = 4  # 32 look-ups of a megabyte each would be one answer of 32 MB
-FILL_WORKERS: Final = 128
+FILL_WORKERS: Final = 32
 SAMPLED_URLS: Final = 2_000  # of those stored, at random: more than a processor's inner caches hold
 GROUPS: Final = ("red", "green", "blue")
 """Tags that all entries of a purge series carry, so that one fill serves as many purges."""
-PURGE_ROUNDS: Final = 5
+PURGE_ROUNDS: Final = 15
+PURGES: Final = 50_000  # entries over all rounds of one size: filling takes the time, not purging
 
 
 class Origin:
@@ -56,7 +57,7 @@ class Site:
     def __init__(self, url: str | None, tags: Sequence[str], size: int = SMALL_BODY) -> None:
         self.origin = Origin(size)
         namespace = f"scale{next(_numbers)}"
-        self.cache = Cache(url, namespace=namespace, max_bytes="8GiB")
+        self.cache = Cache(url, namespace=namespace, max_bytes="8GiB", deadline=DEADLINE)
         rule = Rule("/items/{number}", ttl="1d", tags=tags)
         self.app: ASGIApp = CacheMiddleware(self.origin, cache=self.cache, rules=[rule])
 
@@ -167,7 +168,7 @@ async def _by_purged(url: str | None, sizes: Sequence[int]) -> list[dict[str, An
     taken: dict[int, list[float]] = {size: [] for size in sizes}
     for number in range(PURGE_ROUNDS):
         for size in sizes:
-            if size < MILLION or number == 0:
+            if number == 0 or number * size < PURGES:
                 await _filled(site, size)
                 taken[size] += [await _purge(site, group) for group in GROUPS]
                 await _prove_purged(site)

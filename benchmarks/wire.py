@@ -40,14 +40,17 @@ class Row:
 
 ROWS: Final = (
     Row("bare", "bare ASGI, constant bytes"),
+    Row("bare_with_fields", "bare, with a hit's header fields"),
     Row("rcache_pass", "rcache pass (bare, no rule)"),
     Row("starlette", "Starlette, ready body"),
     Row("fastapi", "FastAPI, returns the list"),
     Row("rcache_memory", "rcache embedded", "memory"),
+    Row("rcache_memory_around", "rcache embedded, around the app", "memory"),
     Row("fastapi_cache2_memory", "fastapi-cache2 memory", "memory", "fastapi-cache2"),
     Row("cashews_memory", "cashews memory", "memory", "cashews"),
     Row("starlette_caches_memory", "starlette-caches memory", "memory", "starlette-caches"),
     Row("rcache_redis", "rcache on Redis", "redis"),
+    Row("rcache_redis_around", "rcache on Redis, around the app", "redis"),
     Row("fastapi_cache2_redis", "fastapi-cache2 Redis", "redis", "fastapi-cache2"),
     Row("cashews_redis", "cashews Redis", "redis", "cashews"),
     Row("starlette_caches_redis", "starlette-caches Redis", "redis", "starlette-caches"),
