@@ -11,6 +11,7 @@ mpl.use("svg")
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
 
 OURS: Final = "#2166ac"
 PEERS: Final = "#b8b8b8"
@@ -39,7 +40,7 @@ def draw(results: dict[str, Any], directory: Path) -> None:
         if "wire" in results:
             _bars(_wire_bars(results), "requests per second, bare ASGI = 1", directory / "wire.svg")
         if "inprocess" in results:
-            _bars(_cpu_bars(results), "CPU per request, Starlette route = 1", directory / "inprocess.svg")
+            _bars(_cpu_bars(results), "CPU per request, Starlette route = 1", directory / "inprocess.svg", "log")
         if "scale" in results:
             _scale(results["scale"], directory / "scale.svg")
 
@@ -64,7 +65,7 @@ def _colour(name: str, peer: str | None) -> str:
     return OURS if name.startswith("rcache") else FRAMEWORK
 
 
-def _bars(bars: list[Bar], title: str, path: Path) -> None:
+def _bars(bars: list[Bar], title: str, path: Path, scale: str = "linear") -> None:
     figure, axes = plt.subplots(figsize=(8, 0.9 + 0.36 * len(bars)))
     for place, (_, (median, low, high), colour) in enumerate(bars):
         axes.barh(place, median, color=colour, height=0.7)
@@ -72,6 +73,7 @@ def _bars(bars: list[Bar], title: str, path: Path) -> None:
         axes.text(max(median, high), place, f"  {median:.2f}", va="center")
     axes.set_yticks(range(len(bars)), [label for label, _, _ in bars])
     axes.invert_yaxis()
+    axes.set_xscale(scale)
     axes.margins(x=0.1)
     axes.set_title(title, loc="left")
     _save(figure, path)
@@ -83,6 +85,9 @@ def _scale(section: dict[str, Any], path: Path) -> None:
         for store, label, colour in (("memory", "embedded", OURS), ("redis", "Redis", "#b2182b")):
             _line(axes, section[store][series], label, colour)
         axes.set_xscale("log")
+        axes.set_xticks([point["size"] for point in section["memory"][series]])
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.minorticks_off()
         axes.set_ylim(bottom=0)
         axes.axhline(1, color="#cccccc", linewidth=0.8, zorder=0)
         axes.set_title(f"{title} (first = 1)", loc="left", fontsize=10)
