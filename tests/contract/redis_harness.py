@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -40,9 +41,12 @@ class RedisHarness:
         return store
 
     async def close(self) -> None:
-        """Closes every store that was made."""
+        """Closes every store that was made, and leaves the server as it was."""
         for store in self._stores:
             await store.aclose()
+        with contextlib.suppress(redis.ConnectionError):  # the server may be down, and its data with it
+            for namespace in {store.names.namespace for store in self._stores}:
+                self._forget(namespace)
         self.client.close()
 
     # What may happen to the data
@@ -57,9 +61,12 @@ class RedisHarness:
 
     async def forget_everything(self) -> None:
         """FLUSHALL, as far as this namespace goes."""
-        keys = self.all_keys()
+        self._forget(self.store.names.namespace)
+
+    def _forget(self, namespace: str) -> None:
+        keys = self._keys_of(namespace)
         if keys:
-            self.client.delete(*keys)
+            self.client.unlink(*keys)
 
     async def advance(self, seconds: float) -> None:
         """As if that time had passed since everything was written."""
@@ -90,8 +97,10 @@ class RedisHarness:
 
     def all_keys(self) -> list[bytes]:
         """Every key of the namespace."""
-        namespace = self.store.names.namespace
-        return [*self.client.scan_iter(f"rc:{{{namespace}}}:*"), *self.client.scan_iter(f"rc:{{{namespace}:*")]
+        return self._keys_of(self.store.names.namespace)
+
+    def _keys_of(self, namespace: str) -> list[bytes]:
+        return list(self.client.scan_iter(f"rc:{{{namespace}[}}:]*", count=1000))
 
     def entries(self, ask: Ask) -> list[bytes]:
         """The keys of the entries of a URL."""

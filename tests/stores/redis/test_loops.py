@@ -167,12 +167,16 @@ def test_a_synchronous_purge_survives_a_restart_while_idle(own_server):
 def test_after_a_fork_parent_and_child_have_connections_of_their_own(redis_server):
     """In a process of its own: a test run's threads do not survive a fork."""
     program = f"""
-import asyncio, os
+import asyncio, os, redis
 from rcache.core.entry import Found
 from rcache.stores.redis import RedisStore
 from tests.stores.redis.conftest import Request, budget, fill
 
-store = RedisStore({redis_server.url!r}, namespace="loops-fork")
+def count():
+    with redis.Redis.from_url({redis_server.url!r}) as client:
+        return sum(each["name"] == "fork" for each in client.client_list())
+
+store = RedisStore({redis_server.url!r} + "?client_name=fork", namespace="loops-fork")
 loop = asyncio.new_event_loop()
 loop.run_until_complete(fill(store, Request(), "article:7"))
 loop.run_until_complete(fill(store, Request(b"/kept"), "kept"))
@@ -180,8 +184,9 @@ store.purge_sync(["other"], 5.0)
 child = os.fork()
 if child == 0:
     asyncio.run(store.lookup(Request(), budget()))
+    before = count()
     store.purge_sync(["article:7"], 5.0)
-    os._exit(0)
+    os._exit(0 if count() == before + 1 else 1)
 assert os.waitpid(child, 0)[1] == 0
 assert not isinstance(loop.run_until_complete(store.lookup(Request(), budget())), Found)
 assert isinstance(loop.run_until_complete(store.lookup(Request(b"/kept"), budget())), Found)
