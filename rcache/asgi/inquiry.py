@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from starlette.types import Scope
 
@@ -34,7 +34,9 @@ class Inquiry:
     ) -> None:
         """`fields` are the request's headers with the last of repeated ones, `query_names` the parameters that count."""
         headers = scope["headers"]
-        path = scope.get("raw_path") or quote(scope["path"], safe="/").encode()
+        path = scope.get("raw_path")
+        if path != scope["path"].encode("utf-8", "surrogatepass"):
+            path = _told_apart(path, scope["path"])
         query = scope["query_string"]
         self.is_too_long = len(path) + len(query) > MAX_TARGET
         if query and not self.is_too_long:
@@ -44,7 +46,7 @@ class Inquiry:
             # Where anything is repeated, an application may read another Host than the last.
             host = fields[b"host"].lower() if b"host" in fields and len(fields) == len(headers) else _host(scope)
         # The class's own constructor would cost more than all the rest of this.
-        self.key: Key = _new(Key, (scope["scheme"], host, path, query, identity))
+        self.key: Key = _new(Key, (scope.get("scheme") or "http", host, path, query, identity))
         self.names = names
         self.headers: Sequence[tuple[bytes, bytes]] = headers
 
@@ -54,6 +56,18 @@ class Inquiry:
 
     def _cookie(self, name: str) -> bytes | None:
         return cookies.value(values(self.headers, b"cookie"), name.encode())
+
+
+def _told_apart(raw_path: bytes | None, path: str) -> bytes:
+    """The path as it came, and the one that the application sees where something on the way rewrote it.
+
+    No path holds a raw NUL, so the two cannot be mistaken for one.
+    """
+    if not raw_path:
+        return quote(path, safe="/", errors="surrogatepass").encode()
+    if unquote(raw_path.decode("latin-1")) == path:
+        return raw_path
+    return raw_path + b"\x00" + path.encode("utf-8", "surrogatepass")
 
 
 def _host(scope: Scope) -> bytes:

@@ -70,7 +70,13 @@ class CacheMiddleware:
             plan = self._routes.plan(scope)
             if plan is not None:
                 fields = dict(scope["headers"])
-                if plan.asks_who or b"authorization" in fields or b"cookie" in fields:
+                if (
+                    plan.asks_who
+                    or b"authorization" in fields
+                    or b"cookie" in fields
+                    or b"content-length" in fields
+                    or b"transfer-encoding" in fields
+                ):
                     await self._ask_who(plan, scope, fields, receive, send)
                     return
                 cache = self.cache
@@ -94,7 +100,7 @@ class CacheMiddleware:
     async def _ask_who(
         self, plan: Plan, scope: Scope, fields: Mapping[bytes, bytes], receive: Receive, send: Send
     ) -> None:
-        """A request that may be somebody's own: decides whether the key tells whose."""
+        """A request that may be somebody's own, or has a body: decides whether the key tells it from others."""
         if plan.refusal is not None:
             await self._bypass(plan, plan.refusal, scope, receive, send)
             return
@@ -109,6 +115,10 @@ class CacheMiddleware:
             if identity is None:
                 await self._bypass(plan, "key", scope, receive, send)
                 return
+        if fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in fields:
+            # An application may read it, and then its sender would choose what everybody else gets.
+            await self._bypass(plan, "body", scope, receive, send)
+            return
         personal = None if is_told else plan.personal(scope["headers"], fields)
         ask = Inquiry(scope, fields, plan.names, plan.query, self.cache.key_host, identity)
         await self._ask(plan, ask, self.cache.store.at_hand(ask), personal, scope, fields, receive, send)
