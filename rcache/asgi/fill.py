@@ -199,7 +199,7 @@ class Fill:
     # The body
 
     async def _on_body(self, message: Message) -> None:
-        chunk = message.get("body", b"")
+        chunk = bytes(message.get("body", b""))  # a copy of what the application may change later
         self._length += len(chunk)
         if self._length > self._cache.max_body:
             await self._give_up("too-large")
@@ -240,7 +240,7 @@ class Fill:
     def _is_unmodified(self, etag: bytes) -> bool:
         """Whether the client holds this very answer, though the application did not look (RFC 9110 §13.2.2)."""
         modified = joined(self._headers, b"last-modified")
-        return self._status == 200 and not_modified(self._ask.headers, etag, modified, self._cache.clock.time())
+        return self._status < 300 and not_modified(self._ask.headers, etag, modified, self._cache.clock.time())
 
     # The store
 

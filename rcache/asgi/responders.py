@@ -34,9 +34,10 @@ async def replay(
         if status_field is None:
             entry.replayed = replayed
     if response_served.receivers:
-        notify(response_served, cache, path=scope["path"], status=entry.status, age=age, tags=entry.tags)
+        notify(response_served, cache, path=scope["path"], status=entry.status, age=max(age, 0), tags=entry.tags[1:])
     status, headers, body = entry.status, replayed[1], entry.body
-    is_conditional = b"if-none-match" in fields or b"if-modified-since" in fields
+    # Preconditions speak of successes (RFC 9110 §13.2.1): a stored 404 is none.
+    is_conditional = (b"if-none-match" in fields or b"if-modified-since" in fields) and status < 300
     if is_conditional and not_modified(scope["headers"], entry.etag, entry.last_modified, cache.clock.time()):
         status, headers, body = 304, not_modified_headers(headers), b""
     # Middleware further out may add to the list it is sent, so each answer has a list of its own.
