@@ -194,8 +194,9 @@ async def test_a_lost_guard_is_made_again_in_quarantine_and_serves_later(harness
     await fill(harness.store, Request())
     await harness.lose_guard("article:7")
 
-    missing = await harness.store.lookup(Request(), budget())
-    assert (missing.start, missing.reason) == (None, "quarantine")
+    for node in (harness.store, harness.store, await harness.second()):
+        missing = await node.lookup(Request(), budget())
+        assert (missing.start, missing.reason) == (None, "quarantine")
 
     await harness.advance(21.0)
     missing = await harness.store.lookup(Request(), budget())
