@@ -42,8 +42,8 @@ def _measure(part: str, seconds: float, is_full: bool) -> dict[str, Any]:
     if part == "wire":
         return wire.measure(seconds, rounds=15 if is_full else 7)
     if part == "inprocess":
-        return inprocess.measure(rounds=300 if is_full else 100)
-    return scale.measure(rounds=100 if is_full else 40, is_full=is_full)
+        return inprocess.measure(rounds=200 if is_full else 60)
+    return scale.measure(rounds=100 if is_full else 30, is_full=is_full)
 
 
 if __name__ == "__main__":
