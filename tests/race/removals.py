@@ -1,0 +1,132 @@
+"""The rules of the protocol, each taken out of a store or of the engine, to see that it is missed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rcache.core.entry import Missing
+from rcache.engine.single_flight import Ending, Flight, Flights, Landed
+from rcache.stores.redis import scripts
+from rcache.stores.redis.store import RedisStore
+from tests.contract.support import Question, budget
+
+
+def cut(store: RedisStore, name: str, *clauses: tuple[str, str]) -> None:
+    """Replaces clauses in a script of a store; they must be there."""
+    source = scripts.read(name)
+    for old, new in clauses:
+        assert old in source, f"{name}.lua has no {old!r} any more: say what took its place"
+        source = source.replace(old, new)
+    setattr(store, f"{name}_script", scripts.script(source))
+
+
+def cut_rule(store: RedisStore, *clauses: tuple[str, str]) -> None:
+    """Replaces clauses of the one rule wherever an entry is judged."""
+    for name in ("lookup", "store"):
+        cut(store, name, *clauses)
+
+
+def start(store: Any) -> None:
+    """A fill takes its start when it is stored, not when it looked up."""
+    stores, lookup = store.store, store.lookup
+
+    async def late(ask: Any, names: Any, entry: Any, left: Any) -> bool:
+        found = await lookup(Question("/nothing here"), budget())
+        assert isinstance(found, Missing)
+        assert found.start is not None
+        accepted: bool = await stores(ask, names, replace(entry, start=found.start), left)
+        return accepted
+
+    store.store = late
+
+
+def mark(store: Any) -> None:
+    """A tag's last purge is not looked at."""
+    if isinstance(store, RedisStore):
+        cut_rule(store, ("return 'purged'", "return nil"))
+    else:
+        store._raise_mark = lambda tag, number: None
+
+
+def born(store: Any) -> None:
+    """An entry older than its guard may be used."""
+    if isinstance(store, RedisStore):
+        cut_rule(store, ("if born > start then", "if false then"))
+        return
+    is_quarantined = store._is_quarantined
+
+    def unborn(shard: int) -> bool:
+        answer: bool = is_quarantined(shard)
+        store._guards[shard].born = 0
+        return answer
+
+    store._is_quarantined = unborn
+
+
+def forgetting(store: Any) -> None:
+    """A forgotten mark raises nothing."""
+    if isinstance(store, RedisStore):
+        cut(store, "purge", ("(tonumber(born) or 0) < highest", "false"))
+        return
+    raise_mark = store._raise_mark
+
+    def forgetful(tag: str, number: int) -> None:
+        known = {shard: guard.born for shard, guard in store._guards.items()}
+        raise_mark(tag, number)
+        for shard, guard in store._guards.items():
+            guard.born = known[shard]
+
+    store._raise_mark = forgetful
+
+
+def epoch(store: Any) -> None:
+    """Numbers of two epochs are compared."""
+    guards = ("held[1] ~= epoch or", "")
+    cut(store, "lookup", guards, ("or entry[1] ~= epoch", ""))
+    cut(store, "store", guards, ("if standing(sequence, replid) ~= epoch then", "if false then"))
+
+
+def maximum(store: Any) -> None:
+    """A mark is set, not raised."""
+    cut(store, "purge", ("put('ZADD', shard[2], 'GT', mark,", "put('ZADD', shard[2], mark,"))
+
+
+def quarantine(store: Any) -> None:
+    """A guard that was lost is used as soon as it is made again."""
+    store.quarantine = 0.0
+
+
+def acceptance(store: Any) -> None:
+    """What the store says of an entry is not listened to."""
+    stores = store.store
+
+    async def heedless(*arguments: Any) -> bool:
+        await stores(*arguments)
+        return True
+
+    store.store = heedless
+
+
+def departure(patch: pytest.MonkeyPatch) -> None:
+    """A flight may be joined until it has landed."""
+    depart = Flight.depart
+
+    def land(flight: Flight, outcome: Landed | Ending) -> None:
+        depart(flight)
+        if not flight._future.done():
+            flight._future.set_result(outcome)
+
+    patch.setattr(Flight, "depart", lambda flight: None)
+    patch.setattr(Flight, "land", land)
+
+
+def detachment(patch: pytest.MonkeyPatch) -> None:
+    """Flights from before an invalidation of this process may be joined after it."""
+    patch.setattr(Flights, "detach", lambda flights: None)
+
+
+Removal = Callable[[Any], None]
