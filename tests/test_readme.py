@@ -62,7 +62,7 @@ def test_every_reason_that_the_code_gives_is_explained():
     """The words that stand in `detail=`, as far as they can be read off the sources."""
     sources = "".join(path.read_text() for path in (Path(rcache.__file__).parent / "asgi").glob("*.py"))
     sources += (Path(rcache.__file__).parent / "core" / "storing.py").read_text()
-    told = set(re.findall(r'(?:_bypass\(plan, |reason = |_give_up\(|_unstored\(|return )"([a-z-]+)"', sources))
+    told = set(re.findall(r'(?:_bypass\(|reason = |_give_up\(|_unstored\(|return )"([a-z-]+)"', sources))
     told -= set(FORWARD_REASONS) - {"stale", "partial"}
     section = README[README.index("## Why was this not a hit?") : README.index("## Examples")]
     assert told >= {"outage", "target", "tag", "too-large", "set-cookie", "disconnect"}

@@ -187,14 +187,14 @@ class Fill:
         if self._held is not None:
             await self._send_start(self._field(reason))
 
-    def _note(self, reason: str) -> None:
+    def _note(self, reason: str, detail: str = "") -> None:
         self._land(Ending.ALONE)
         if reason in _LASTING:
             told = self._personal if reason == "credentials" and self._personal else reason
             self._cache.uncacheable.note(self._ask.key, self._personal is not None, told)
             self._plan.tell_once(told)
         elif reason == "tag":
-            self._plan.tell_once(reason)
+            self._plan.tell_once(reason, detail)
 
     # The body
 
@@ -253,8 +253,8 @@ class Fill:
             return self._unstored("incomplete")
         try:
             tags = self._plan.tags({**self._scope, **self._place}) | (self._request.tags or set())
-        except (TagError, ValueError, TypeError):
-            return self._unstored("tag")
+        except (TagError, ValueError, TypeError) as error:
+            return self._unstored("tag", str(error))
         if len(tags) > MAX_TAGS:
             return self._unstored("too-many-tags")
         entry = self._entry(body, etag, own, (self._ask.key.url_tag, *sorted(tags)))
@@ -284,8 +284,8 @@ class Fill:
             notify(response_stored, cache, path=self._place["path"], **details)
         return None
 
-    def _unstored(self, reason: str) -> str:
-        self._note(reason)
+    def _unstored(self, reason: str, detail: str = "") -> str:
+        self._note(reason, detail)
         self._land(Ending.ALONE)
         return reason
 

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from starlette.exceptions import HTTPException
-from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rcache.asgi.fill import Fill
+from rcache.asgi.exchange import SEEN, Exchange
 from rcache.asgi.inquiry import Inquiry
-from rcache.asgi.plan import Plan
-from rcache.asgi.responders import Forward, replay
+from rcache.asgi.responders import replay
 from rcache.asgi.routes import Routes
 from rcache.cache import Cache
-from rcache.core import cache_status
-from rcache.core.entry import Found, Missing
-from rcache.core.errors import BackendError, ConfigurationError
+from rcache.core.entry import Found
+from rcache.core.errors import ConfigurationError
 from rcache.core.policy import Duration, Rule
 from rcache.core.settings import seconds
 from rcache.current import RequestScope, request_scope
-from rcache.engine.single_flight import Ending, Flight
-from rcache.ports import Budget
 
 logger = logging.getLogger("rcache")
-
-SEEN = "rcache"
-"""In the scope of a request that a CacheMiddleware further out already handles."""
 
 
 class CacheMiddleware:
@@ -77,7 +68,7 @@ class CacheMiddleware:
                     or b"content-length" in fields
                     or b"transfer-encoding" in fields
                 ):
-                    await self._ask_who(plan, scope, fields, receive, send)
+                    await Exchange(self.app, self._passing, plan, scope, fields, receive, send).identify()
                     return
                 cache = self.cache
                 ask = Inquiry(scope, fields, plan.names, plan.query, cache.key_host)
@@ -86,7 +77,7 @@ class CacheMiddleware:
                     cache.stats.hits += 1
                     await replay(cache, found, scope, fields, send)
                 else:
-                    await self._ask(plan, ask, found, None, scope, fields, receive, send)
+                    await Exchange(self.app, self._passing, plan, scope, fields, receive, send).ask(ask, found)
                 return
         elif kind == "lifespan":
             await self._lifespan(scope, receive, send)
@@ -96,120 +87,6 @@ class CacheMiddleware:
             await self.app(scope, receive, send)
         finally:
             request_scope.reset(token)
-
-    async def _ask_who(
-        self, plan: Plan, scope: Scope, fields: Mapping[bytes, bytes], receive: Receive, send: Send
-    ) -> None:
-        """A request that may be somebody's own, or has a body: decides whether the key tells it from others."""
-        if plan.refusal is not None:
-            await self._bypass(plan, plan.refusal, scope, receive, send)
-            return
-        identity: bytes | None = None
-        is_told = False
-        if plan.is_keyed:
-            try:
-                identity, is_told = await plan.identity(scope)
-            except HTTPException as error:
-                await self._refuse(plan, error, scope, receive, send)
-                return
-            if identity is None:
-                await self._bypass(plan, "key", scope, receive, send)
-                return
-        if fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in fields:
-            # An application may read it, and then its sender would choose what everybody else gets.
-            await self._bypass(plan, "body", scope, receive, send)
-            return
-        personal = None if is_told else plan.personal(scope["headers"], fields)
-        ask = Inquiry(scope, fields, plan.names, plan.query, self.cache.key_host, identity)
-        await self._ask(plan, ask, self.cache.store.at_hand(ask), personal, scope, fields, receive, send)
-
-    async def _ask(
-        self,
-        plan: Plan,
-        ask: Inquiry,
-        found: Found | Missing | None,
-        personal: str | None,
-        scope: Scope,
-        fields: Mapping[bytes, bytes],
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        """Everything but the plainest hit: a trip to the store, another request's flight, or the application."""
-        cache = self.cache
-        if not cache.is_open:
-            cache.open()
-        if ask.is_too_long:
-            await self._bypass(plan, "target", scope, receive, send)
-            return
-        reason = cache.uncacheable.reason(ask.key, personal is not None)
-        if reason is not None:
-            await self._bypass(plan, reason, scope, receive, send)
-            return
-        budget = Budget(cache.deadline)
-        may_follow = personal is None and scope["method"] == "GET"
-        while True:
-            if found is None:
-                try:
-                    found = await cache.store.lookup(ask, budget)
-                except BackendError:
-                    cache.stats.outages += 1
-                    await self._bypass(plan, "outage", scope, receive, send)
-                    return
-            if isinstance(found, Found):
-                if cache.journal.waiting and cache.journal.blocks(found.entry.tags):
-                    await self._bypass(plan, "purge-pending", scope, receive, send)
-                elif personal is not None and not found.entry.is_shared:
-                    cache.uncacheable.note(ask.key, True, personal)
-                    await self._bypass(plan, personal, scope, receive, send)
-                else:
-                    cache.stats.hits += 1
-                    await replay(cache, found, scope, fields, send)
-                return
-            if scope["method"] == "HEAD" or found.start is None:
-                cache.stats.misses += 1
-                detail = None if found.start is not None else found.reason
-                await self._forward(cache_status.forward("miss", detail=detail), scope, receive, send)
-                return
-            flight: Flight | None = None
-            if may_follow:
-                flight, is_mine = cache.flights.join_or_lead(ask.key, ask.variant(found.names))
-                if not is_mine:
-                    outcome = await flight.follow()
-                    if not isinstance(outcome, Ending):
-                        entry = outcome.entry
-                        if ask.variant(outcome.names) == outcome.variant and not cache.journal.blocks(entry.tags):
-                            cache.stats.collapsed += 1
-                            field = cache_status.forward("miss", collapsed=True)
-                            await replay(cache, Found(entry, entry.stored_at), scope, fields, send, field)
-                            return
-                    may_follow = outcome is not Ending.ALONE
-                    found = None
-                    continue
-            cache.stats.misses += 1
-            scope[SEEN] = True
-            fill = Fill(cache, plan, ask, found, personal=personal, budget=budget, flight=flight)
-            await fill.run(self.app, scope, receive, send)
-            return
-
-    async def _bypass(self, plan: Plan, reason: str, scope: Scope, receive: Receive, send: Send) -> None:
-        plan.tell_once(reason)
-        self.cache.stats.bypasses += 1
-        await self._forward(cache_status.forward("bypass", detail=reason), scope, receive, send)
-
-    async def _forward(self, field: bytes, scope: Scope, receive: Receive, send: Send) -> None:
-        scope[SEEN] = True
-        await Forward(send, field).run(self.app, self._passing, scope, receive)
-
-    async def _refuse(self, plan: Plan, error: HTTPException, scope: Scope, receive: Receive, send: Send) -> None:
-        """A guard's HTTPException, answered as if the endpoint had raised it."""
-
-        async def raises(scope: Scope, receive: Receive, send: Send) -> None:
-            raise error
-
-        handlers = {key: handler for key, handler in plan.handlers.items() if key not in (500, Exception)}
-        self.cache.stats.bypasses += 1
-        forward = Forward(send, cache_status.forward("bypass", detail="guard"))
-        await forward.run(ExceptionMiddleware(raises, handlers=handlers), self._passing, plan.seen(scope), receive)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -43,7 +43,7 @@ REMEDIES = {
     "stale": "the answer's own freshness has run out already",
     "stream": "event streams have no end",
     "too-large": "the body is longer than the cache's max_body",
-    "tag": "a tag could not be made from this request",
+    "tag": "give the parameters that its tags are made of defaults, or make the tags with a callable",
     "too-many-tags": "the answer depends on so much that it would hardly ever be a hit: name what its parts have in common",
 }
 """What to do about each reason; reasons of single requests, like a status, are not listed and not logged."""
@@ -72,7 +72,6 @@ class Plan:
         self.statuses = options.statuses
         self.query = options.query
         self.own_vary = tuple(name.encode() for name in options.vary)
-        self.guard = options.guard
         self.handlers: Mapping[Any, Any] = handlers if handlers is not None else {}
         self.is_keyed = options.key_by is not None or options.guard is not None
         self._options = options
@@ -171,9 +170,8 @@ class Plan:
         """Logs, the first time, why this route is not cached, and what to do about it."""
         if reason in REMEDIES and reason not in self._told:
             self._told.add(reason)
-            logger.warning(
-                "%s is not cached (%s%s): %s", self.label, reason, detail and f": {detail}", REMEDIES[reason]
-            )
+            said = f"{reason}: {detail}" if detail else reason
+            logger.warning("%s is not cached (%s): %s", self.label, said, REMEDIES[reason])
 
 
 async def _called(guard: Callable[..., Any], request: Request) -> Any:

@@ -1,0 +1,168 @@
+"""One request that is not the plainest hit: who asks, what the store says, whose run of the application answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from rcache.asgi.fill import Fill
+from rcache.asgi.inquiry import Inquiry
+from rcache.asgi.plan import Plan
+from rcache.asgi.responders import Forward, replay
+from rcache.cache import Cache
+from rcache.core import cache_status
+from rcache.core.entry import Found, Missing
+from rcache.core.errors import BackendError
+from rcache.current import RequestScope
+from rcache.engine.single_flight import Ending, Flight
+from rcache.ports import Budget
+
+SEEN = "rcache"
+"""In the scope of a request that a CacheMiddleware further out already handles."""
+
+
+class Exchange:
+    """Answers one request under `plan`. `fields` are its headers, the last of repeated ones."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        passing: RequestScope,
+        plan: Plan,
+        scope: Scope,
+        fields: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        self._app = app
+        self._cache: Cache = passing.cache
+        self._passing = passing
+        self._plan = plan
+        self._scope = scope
+        self._fields = fields
+        self._receive = receive
+        self._send = send
+        self._personal: str | None = None
+        self._is_get = scope["method"] == "GET"
+        self._budget = Budget(self._cache.deadline)
+        if not self._cache.is_open:
+            self._cache.open()
+
+    async def identify(self) -> None:
+        """Answers a request that may be somebody's own, or has a body: decides whether the key tells it from others."""
+        plan, scope, fields = self._plan, self._scope, self._fields
+        if plan.refusal is not None:
+            await self._bypass(plan.refusal)
+            return
+        identity: bytes | None = None
+        is_told = False
+        if plan.is_keyed:
+            try:
+                identity, is_told = await plan.identity(scope)
+            except HTTPException as error:
+                await self._refuse(error)
+                return
+            if identity is None:
+                await self._bypass("key")
+                return
+        if fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in fields:
+            # An application may read it, and then its sender would choose what everybody else gets.
+            await self._bypass("body")
+            return
+        self._personal = None if is_told else plan.personal(scope["headers"], fields)
+        ask = Inquiry(scope, fields, plan.names, plan.query, self._cache.key_host, identity)
+        await self.ask(ask, self._cache.store.at_hand(ask))
+
+    async def ask(self, ask: Inquiry, found: Found | Missing | None) -> None:
+        """Answers from the store, from another request's flight, or from the application. `found` is what was at hand."""
+        if ask.is_too_long:
+            await self._bypass("target")
+            return
+        reason = self._cache.uncacheable.reason(ask.key, self._personal is not None)
+        if reason is not None:
+            await self._bypass(reason)
+            return
+        may_follow = self._is_get and self._personal is None
+        while True:
+            if found is None:
+                try:
+                    found = await self._cache.store.lookup(ask, self._budget)
+                except BackendError:
+                    self._cache.stats.outages += 1
+                    await self._bypass("outage")
+                    return
+            if isinstance(found, Found):
+                await self._serve(ask, found)
+                return
+            if not self._is_get or found.start is None:
+                self._cache.stats.misses += 1
+                await self._forward(cache_status.forward("miss", detail=None if found.start else found.reason))
+                return
+            if not may_follow:
+                await self._fill(ask, found, None)
+                return
+            flight, is_mine = self._cache.flights.join_or_lead(ask.key, ask.variant(found.names))
+            if is_mine:
+                await self._fill(ask, found, flight)
+                return
+            ending = await self._follow(ask, flight)
+            if ending is None:
+                return
+            may_follow = ending is Ending.AGAIN
+            found = None
+
+    async def _serve(self, ask: Inquiry, found: Found) -> None:
+        cache, entry = self._cache, found.entry
+        if cache.journal.waiting and cache.journal.blocks(entry.tags):
+            await self._bypass("purge-pending")
+        elif self._personal is not None and not entry.is_shared:
+            cache.uncacheable.note(ask.key, True, self._personal)
+            await self._bypass(self._personal)
+        else:
+            cache.stats.hits += 1
+            await replay(cache, found, self._scope, self._fields, self._send)
+
+    async def _follow(self, ask: Inquiry, flight: Flight) -> Ending | None:
+        """Answers from another request's run where that may be shared with this one (None); else what to do instead."""
+        landed = await flight.follow()
+        if isinstance(landed, Ending):
+            return landed
+        entry = landed.entry
+        if ask.variant(landed.names) != landed.variant or self._cache.journal.blocks(entry.tags):
+            return Ending.AGAIN
+        self._cache.stats.collapsed += 1
+        field = cache_status.forward("miss", collapsed=True)
+        await replay(self._cache, Found(entry, entry.stored_at), self._scope, self._fields, self._send, field)
+        return None
+
+    async def _fill(self, ask: Inquiry, missing: Missing, flight: Flight | None) -> None:
+        self._cache.stats.misses += 1
+        self._scope[SEEN] = True
+        personal, budget = self._personal, self._budget
+        fill = Fill(self._cache, self._plan, ask, missing, personal=personal, budget=budget, flight=flight)
+        await fill.run(self._app, self._scope, self._receive, self._send)
+
+    async def _bypass(self, reason: str) -> None:
+        self._plan.tell_once(reason)
+        self._cache.stats.bypasses += 1
+        await self._forward(cache_status.forward("bypass", detail=reason))
+
+    async def _forward(self, field: bytes) -> None:
+        self._scope[SEEN] = True
+        await Forward(self._send, field).run(self._app, self._passing, self._scope, self._receive)
+
+    async def _refuse(self, error: HTTPException) -> None:
+        """A guard's HTTPException, answered as if the endpoint had raised it."""
+
+        async def raises(scope: Scope, receive: Receive, send: Send) -> None:
+            raise error
+
+        plan = self._plan
+        handlers = {key: handler for key, handler in plan.handlers.items() if key not in (500, Exception)}
+        self._cache.stats.bypasses += 1
+        app = ExceptionMiddleware(raises, handlers=handlers)
+        forward = Forward(self._send, cache_status.forward("bypass", detail="guard"))
+        await forward.run(app, self._passing, plan.seen(self._scope), self._receive)
