@@ -429,7 +429,15 @@ async def test_chunks_leave_as_they_come_and_later_answers_have_an_etag(cache: C
     assert (await client.get("/", {"if-none-match": etag})).status == 304
 
 
-@pytest.mark.parametrize("kind", ["text/event-stream", "text/event-stream; charset=utf-8", "multipart/x-mixed-replace", "application/x-ndjson"])  # fmt: skip
+STREAM_TYPES = [
+    "text/event-stream",
+    "text/event-stream; charset=utf-8",
+    "multipart/x-mixed-replace",
+    "application/x-ndjson",
+]
+
+
+@pytest.mark.parametrize("kind", STREAM_TYPES)
 async def test_an_endless_stream_is_neither_delayed_nor_held(cache: Cache, kind: str) -> None:
     gates: list[Gate] = [Gate() for _ in range(4)]
     left = []
