@@ -171,6 +171,8 @@ class Fill:
         if unsaid := [name for name in self._plan.own_vary if name.decode() not in said]:
             own.append((b"vary", b", ".join(unsaid)))
         if self._client_ttl is not None:
+            if self._plan.is_keyed:  # the key tells whose answer this is; a cache outside would not
+                own.append((b"cache-control", b"private"))
             own.append((b"cache-control", b"max-age=%d" % self._client_ttl))
         return own
 
@@ -293,7 +295,7 @@ class Fill:
         start, lifetime = self._missing.start, self._verdict.lifetime
         assert start is not None  # noqa: S101 (a fill without a start is never begun)
         assert lifetime is not None  # noqa: S101 (a verdict without a reason has one)
-        kept = [pair for pair in own if pair[0] != b"cache-control"]
+        kept = [pair for pair in own if not pair[1].startswith(b"max-age=")]  # said anew with each answer's age
         return Entry(
             start=start,
             status=self._status,

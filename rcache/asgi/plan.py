@@ -22,6 +22,7 @@ from rcache.core.headers import joined, values
 from rcache.core.keys import prefixed
 from rcache.core.policy import Options, is_async
 from rcache.core.tags import TagError, check_tag
+from rcache.core.vary import COOKIE
 
 logger = logging.getLogger("rcache")
 
@@ -71,7 +72,6 @@ class Plan:
         self.client_ttl = options.client_ttl
         self.statuses = options.statuses
         self.query = options.query
-        self.own_vary = tuple(name.encode() for name in options.vary)
         self.handlers: Mapping[Any, Any] = handlers if handlers is not None else {}
         self.is_keyed = options.key_by is not None or options.guard is not None
         self._options = options
@@ -81,6 +81,7 @@ class Plan:
         self._path_params = path_params or (lambda scope: scope.get("path_params") or {})
         self._counted = frozenset(name.encode() for name in declared.cookies) if declared else frozenset()
         self.names = self._selecting_names()
+        self.own_vary = self._exported_names()
         self.refusal = "security" if declared is not None and declared.has_security and not self.is_keyed else None
         self.asks_who = self.is_keyed or self.refusal is not None
         self._told: set[str] = set()
@@ -93,7 +94,14 @@ class Plan:
         if declared is not None and cookies != "ignore":
             named = (*named, *declared.cookies)
         headers = declared.headers if declared is not None else ()
-        return tuple(sorted({*self._selecting, *self._options.vary, *headers, *(f"cookie:{name}" for name in named)}))
+        return tuple(sorted({*self._selecting, *self._options.vary, *headers, *(COOKIE + name for name in named)}))
+
+    def _exported_names(self) -> tuple[bytes, ...]:
+        """What our Vary adds to the answer's own: caches outside that are told a freshness must tell apart what we do."""
+        names = set(self._options.vary)
+        if self.client_ttl is not None:
+            names.update("cookie" if name.startswith(COOKIE) else name for name in self.names)
+        return tuple(name.encode() for name in sorted(names))
 
     def _check_templates(self, known: frozenset[str]) -> None:
         for template in self._options.templates:

@@ -18,6 +18,7 @@ from rcache.core.errors import ConfigurationError
 from rcache.core.policy import Options, Rule, options
 
 TABLE_SIZE = 10_000  # paths whose rule is remembered; beyond it the table starts anew
+LONGEST_PATH = 1000  # characters; who sends longer ones is not to fill the memory with them
 
 _UNKNOWN = object()
 
@@ -92,7 +93,7 @@ class Routes:
             self.check(scope)
         tree, table = self._tree, self._table
         plan = self._decide(tree, scope)
-        if tree.is_plain:
+        if tree.is_plain and len(scope["path"]) <= LONGEST_PATH:
             if len(table) >= TABLE_SIZE:
                 table.clear()
             table[key] = plan

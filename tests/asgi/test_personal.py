@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
-from fastapi import Cookie, Depends, FastAPI, Header, HTTPException, Security
+from fastapi import APIRouter, Cookie, Depends, FastAPI, Header, HTTPException, Security
 from fastapi.security import APIKeyCookie, APIKeyHeader, APIKeyQuery, HTTPBasic, HTTPBearer, OAuth2PasswordBearer
 from pydantic import BaseModel
 from starlette.applications import Starlette
@@ -603,3 +603,47 @@ async def test_declared_cookies_count_as_named(cache: Cache) -> None:
             assert answer.text == f'"{theme}"'
         assert answer.is_hit
     assert (await client.get("/", {"cookie": "theme=dark; session=1"})).cache == "rcache; fwd=bypass; detail=cookie"
+
+
+@pytest.mark.parametrize("place", ["application", "include", "route"])
+async def test_security_declared_further_out_rules_out_storing(cache: Cache, place: str) -> None:
+    dependencies = [Depends(HTTPBearer(auto_error=False))]
+    app, router = FastAPI(dependencies=dependencies if place == "application" else []), APIRouter()
+
+    @router.get("/", dependencies=dependencies if place == "route" else [])
+    @cached(ttl=60)
+    async def endpoint() -> str:
+        return "x"
+
+    app.include_router(router, dependencies=dependencies if place == "include" else [])
+    client = RawClient(CacheMiddleware(app, cache=cache))
+    assert (await client.get("/")).cache == "rcache; fwd=bypass; detail=security"
+
+
+# What caches outside are told
+
+
+@pytest.mark.parametrize("settings", [{"key_by": "x-user"}, {"guard": lambda request: request.headers.get("x-user")}])
+async def test_a_keyed_answer_is_private_to_the_clients_that_are_given_a_max_age(
+    cache: Cache, settings: dict[str, Any]
+) -> None:
+    """Else a cache between us and them would hand one user's page to the next."""
+    client = serving(cache, echo("x-user"), client_ttl=30, **settings)
+    for _ in range(2):
+        answer = await client.get("/", {"x-user": "alice"})
+        assert answer.all("cache-control") == ["private", "max-age=30"]
+    assert answer.is_hit
+    assert (await serving(cache, echo(), client_ttl=30).get("/?other")).all("cache-control") == ["max-age=30"]
+
+
+async def test_what_selects_is_said_in_vary_to_clients_that_are_given_a_max_age(cache: Cache) -> None:
+    app = FastAPI()
+
+    @app.get("/")
+    @cached(ttl=60, client_ttl=30, cookies=("theme",), vary=["accept"])
+    async def endpoint(x_plan: Annotated[str | None, Header()] = None) -> str | None:
+        return x_plan
+
+    client = RawClient(CacheMiddleware(app, cache=cache))
+    for _ in range(2):
+        assert (await client.get("/")).all("vary") == ["accept, cookie, x-plan"]

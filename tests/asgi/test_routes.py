@@ -727,3 +727,19 @@ async def test_threads_that_find_the_first_rules_at_once_agree(cache: Cache) -> 
         answers = await asyncio.gather(*(asyncio.to_thread(ask, host) for host in ("a.test", "b.test") * 3))
         assert all(answers[::2])
         assert not any(answers[1::2])
+
+
+async def test_long_paths_are_served_and_do_not_fill_the_table(cache: Cache) -> None:
+    app = Starlette(routes=[Route("/{id}", item)])
+    middleware = CacheMiddleware(app, cache=cache)
+    for path in ("/short", "/" + "x" * 400, "/" + "y" * 1000):
+        assert (await RawClient(middleware).get(path)).status == 200
+    assert len(middleware._routes._table) == 2
+
+
+async def test_the_table_of_paths_is_bounded(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rcache.asgi.routes.TABLE_SIZE", 10)
+    middleware = CacheMiddleware(Starlette(routes=[Route("/{id}", item)]), cache=cache)
+    for number in range(35):
+        assert await stores_and_hits(RawClient(middleware), f"/{number}")
+    assert len(middleware._routes._table) <= 10
