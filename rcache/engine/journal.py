@@ -115,6 +115,8 @@ class Journal:
         Its tags stay blocked, and it is sent again once the cache is used again.
         """
         with self._changed:
+            if self.waiting:
+                self._send_on()
             self._hurry.set()
             self._changed.wait_for(lambda: not self.waiting, timeout)
             self._closing = True
