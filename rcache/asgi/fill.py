@@ -32,6 +32,9 @@ from rcache.signals import notify, response_stored
 MAX_TAGS = 1000
 """Tags of one entry; an answer with more depends on so much that it would hardly ever be a hit."""
 
+PATIENCE = 0.05
+"""Seconds that those who wait for this flight are held by an answer of unknown length, until its first chunk tells more."""
+
 _LASTING = frozenset(
     (
         "set-cookie",
@@ -156,6 +159,8 @@ class Fill:
         if self._promised is not None:
             self._held = message
         else:
+            if self._flight is not None:  # nobody knows when this begins or ends, so nobody waits for it long
+                asyncio.get_running_loop().call_later(PATIENCE, self._land, Ending.ALONE)
             await self._send_start(self._field(None), own=self._export())
 
     def _field(self, reason: str | None, *, stored: bool = False) -> bytes:

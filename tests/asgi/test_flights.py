@@ -244,6 +244,47 @@ async def test_a_leader_that_streams_does_not_hold_the_others(cache: Cache) -> N
     assert (await client.get("/")).is_hit
 
 
+async def test_a_leader_whose_stream_is_silent_does_not_hold_the_others(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only event streams: anything of unknown length may have nothing to say for hours."""
+    monkeypatch.setattr("rcache.engine.single_flight.PATIENCE", 3600.0)
+    gate = Gate()
+
+    async def endpoint(request: Request) -> Response:
+        async def body() -> Any:
+            await gate()
+            yield b"at last"
+
+        return StreamingResponse(body(), media_type="application/x-ndjson")
+
+    client = serving(cache, endpoint)
+    exchanges = [client.start("/") for _ in range(3)]
+    async with asyncio.timeout(10):
+        for exchange in exchanges:
+            await exchange.arrives(1)
+    gate.open()
+    assert [(await exchange.finish()).text for exchange in exchanges] == ["at last"] * 3
+
+
+async def test_an_answer_of_unknown_length_that_comes_at_once_is_shared(cache: Cache) -> None:
+    gate, runs = Gate(), 0
+
+    async def endpoint(request: Request) -> Response:
+        nonlocal runs
+        runs += 1
+        await gate()
+        return Response(status_code=204)
+
+    client = serving(cache, endpoint)
+    exchanges = [client.start("/") for _ in range(10)]
+    await gate.reached()
+    await settle()
+    gate.open()
+    assert [(await exchange.finish()).status for exchange in exchanges] == [204] * 10
+    assert runs == 1
+
+
 async def test_personal_requests_and_head_join_nobody(cache: Cache) -> None:
     origin = Origin()
     client = serving(cache, origin)
