@@ -53,8 +53,11 @@ class Store(Protocol):
         """The breaker is open: calls fail at once."""
         ...
 
-    def at_hand(self, ask: Ask) -> Found | Missing | None:
-        """The answer of `lookup` where it takes no trip; None where it does."""
+    def at_hand(self, key: Key) -> Found | None:
+        """What `lookup` would find for a URL without variants, where it takes no trip and nothing is to be judged anew.
+
+        None says nothing: look it up.
+        """
         ...
 
     async def lookup(self, ask: Ask, budget: Budget) -> Found | Missing:

@@ -51,8 +51,8 @@ class Exchange:
         if not self._cache.is_open:
             self._cache.open()
 
-    async def identify(self) -> None:
-        """Answers a request that may be somebody's own, or has a body: decides whether the key tells it from others."""
+    async def answer(self) -> None:
+        """Decides whether the key tells this request from others', and answers it."""
         plan, scope, fields = self._plan, self._scope, self._fields
         if plan.refusal is not None:
             await self._bypass(plan.refusal)
@@ -74,26 +74,25 @@ class Exchange:
             return
         self._personal = None if is_told else plan.personal(scope["headers"], fields)
         ask = Inquiry(scope, fields, plan.names, plan.query, self._cache.key_host, identity)
-        await self.ask(ask, self._cache.store.at_hand(ask))
-
-    async def ask(self, ask: Inquiry, found: Found | Missing | None) -> None:
-        """Answers from the store, from another request's flight, or from the application. `found` is what was at hand."""
         if ask.is_too_long:
             await self._bypass("target")
-            return
+        else:
+            await self._ask(ask)
+
+    async def _ask(self, ask: Inquiry) -> None:
+        """Answers from the store, from another request's flight, or from the application."""
         reason = self._cache.uncacheable.reason(ask.key, self._personal is not None)
         if reason is not None:
             await self._bypass(reason)
             return
         may_follow = self._is_get and self._personal is None
         while True:
-            if found is None:
-                try:
-                    found = await self._cache.store.lookup(ask, self._budget)
-                except BackendError:
-                    self._cache.stats.outages += 1
-                    await self._bypass("outage")
-                    return
+            try:
+                found = await self._cache.store.lookup(ask, self._budget)
+            except BackendError:
+                self._cache.stats.outages += 1
+                await self._bypass("outage")
+                return
             if isinstance(found, Found):
                 await self._serve(ask, found)
                 return
@@ -112,7 +111,6 @@ class Exchange:
             if ending is None:
                 return
             may_follow = ending is Ending.AGAIN
-            found = None
 
     async def _serve(self, ask: Inquiry, found: Found) -> None:
         cache, entry = self._cache, found.entry

@@ -18,6 +18,27 @@ MAX_TARGET = 64 * 1024
 _new = tuple.__new__
 
 
+def plain_key(scope: Scope, fields: Mapping[bytes, bytes], key_host: bool) -> Key:
+    """The key of a request without repeated fields, whose whole query counts, and of nobody in particular.
+
+    The same as `Inquiry` gives, or one that nothing is stored under: where parameters must be sorted, or the path is not
+    plain or was rewritten on its way, the longer way finds the entry.
+    """
+    path = scope["path"].encode("utf-8", "surrogatepass")
+    if path != scope.get("raw_path"):
+        return _NOWHERE
+    host = b""
+    if key_host:
+        if b"host" not in fields:
+            return _NOWHERE
+        host = fields[b"host"].lower()
+    key: Key = _new(Key, (scope.get("scheme") or "http", host, path, scope["query_string"], None))
+    return key
+
+
+_NOWHERE = Key("", b"", b"", b"")  # no request is without a scheme
+
+
 class Inquiry:
     """One request's question to the store."""
 

@@ -83,7 +83,8 @@ class Plan:
         self.names = self._selecting_names()
         self.own_vary = self._exported_names()
         self.refusal = "security" if declared is not None and declared.has_security and not self.is_keyed else None
-        self.asks_who = self.is_keyed or self.refusal is not None
+        self.is_plain = not self.names and self.query is None and not self.is_keyed and self.refusal is None
+        """A request that holds no credentials is told from others by its URL alone."""
         self._told: set[str] = set()
         self._check_templates(path_names | (declared.names if declared else frozenset()))
 

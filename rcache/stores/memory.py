@@ -21,6 +21,9 @@ from rcache.ports import Ask, Budget
 SWEEP_SLICE = 64  # dead entries freed by one call: a purge of a million must not stall the call after it
 
 
+_found = tuple.__new__  # a named tuple's own constructor costs twice as much, on every hit
+
+
 class _Page:
     """A URL (and identity): the names that select among its variants, and the variants."""
 
@@ -34,12 +37,13 @@ class _Page:
 class _Slot:
     """One stored entry, and where it hangs."""
 
-    __slots__ = ("entry", "key", "size", "variant", "verified")
+    __slots__ = ("entry", "key", "size", "stale_at", "variant", "verified")
 
     def __init__(self, key: Key, variant: bytes, entry: Entry, verified: int) -> None:
         self.key = key
         self.variant = variant
         self.entry = entry
+        self.stale_at = entry.stored_at - entry.initial_age + entry.lifetime
         self.size = entry.size + sum(len(part) for part in key if part is not None) + len(variant)
         self.verified = verified  # the store's `_changes` at which the one rule last allowed it
 
@@ -98,36 +102,49 @@ class MemoryStore:
 
     # Reading
 
-    def at_hand(self, ask: Ask) -> Found | Missing:
+    def at_hand(self, key: Key) -> Found | None:
+        """What `lookup` would find for a URL without variants, where nothing is to be judged anew."""
+        page = self._pages.get(key)
+        if page is None or page.names:
+            return None
+        slot = page.slots.get(b"")
+        if slot is None or slot.verified != self._changes:
+            return None
+        now = self._time()
+        if now >= slot.stale_at:
+            return None
+        try:  # noqa: SIM105 (a context manager costs more, on every hit)
+            self._used.move_to_end(slot)
+        except KeyError:  # evicted by another thread since; the answer is as right as before
+            pass
+        return _found(Found, (slot.entry, now))
+
+    async def lookup(self, ask: Ask, budget: Budget) -> Found | Missing:
         """The entry that `ask` selects if the one rule allows it and it is fresh, else the start of a fill."""
         now = self._time()
         page = self._pages.get(ask.key)
         if page is None:
             return self._missing(now, "absent", ask.names)
-        names = page.names
-        if ask.names and ask.names != names and not set(ask.names).issubset(names):
-            return self._missing(now, "absent", merge(names, ask.names))  # stored by a rule that told fewer apart
-        slot = page.slots.get(ask.variant(names) if names else b"")
+        slot = page.slots.get(ask.variant(page.names))
         if slot is None:
-            return self._missing(now, "absent", names)
-        entry = slot.entry
+            return self._missing(now, "absent", page.names)
         if slot.verified != self._changes:
-            refusal = self._verify(slot)
+            changes = self._changes  # read before the guards: whoever raises a mark counts its change afterwards
+            refusal = self._refusal(slot.entry)
             if refusal is not None:
-                return self._missing(now, refusal, names)
-        if entry.lifetime <= now - entry.stored_at + entry.initial_age:
-            with self._lock:
-                self._drop(slot)
-            return self._missing(now, "expired", names)
-        try:  # noqa: SIM105 (a context manager costs more, on every hit)
-            self._used.move_to_end(slot)
-        except KeyError:  # evicted by another thread since; the answer is as right as before
-            pass
-        return Found(entry, now)
+                return self._dropped(slot, now, refusal, page.names)
+            slot.verified = changes
+        if now >= slot.stale_at:
+            return self._dropped(slot, now, "expired", page.names)
+        with self._lock:
+            if slot in self._used:
+                self._used.move_to_end(slot)
+        return Found(slot.entry, now)
 
-    async def lookup(self, ask: Ask, budget: Budget) -> Found | Missing:
-        """`at_hand`: nothing here takes a trip."""
-        return self.at_hand(ask)
+    def _dropped(self, slot: _Slot, now: float, reason: str, names: tuple[str, ...]) -> Missing:
+        with self._lock:
+            self._drop(slot)
+        return self._missing(now, reason, names)
 
     def _missing(self, now: float, reason: str, names: tuple[str, ...]) -> Missing:
         with self._lock:
@@ -209,7 +226,7 @@ class MemoryStore:
         if page is not None and slot.variant in page.slots:
             self._drop(page.slots[slot.variant])
         elif page is not None and len(page.slots) >= self.max_variants:
-            self._drop(min(page.slots.values(), key=_end))
+            self._drop(min(page.slots.values(), key=_stale_at))
         # Dropping a page's last variant forgets the page, so it is asked for again.
         page = self._pages.setdefault(slot.key, _Page(names))
         page.slots[slot.variant] = slot
@@ -295,5 +312,5 @@ class MemoryStore:
             self._start_epoch(quarantined_until=None)
 
 
-def _end(slot: _Slot) -> float:
-    return slot.entry.stored_at - slot.entry.initial_age + slot.entry.lifetime
+def _stale_at(slot: _Slot) -> float:
+    return slot.stale_at

@@ -232,9 +232,25 @@ async def test_a_store_that_was_closed_opens_again(harness: Harness) -> None:
 async def test_looking_at_hand_never_says_another_thing_than_a_lookup(harness: Harness) -> None:
     store = await harness.make()
     await fill(store, BOOK)
-    assert store.at_hand(BOOK) in (None, await store.lookup(BOOK, budget()))
+    assert store.at_hand(BOOK.key) is None  # it has not been judged yet
+    found = await store.lookup(BOOK, budget())
+    assert isinstance(found, Found)
+    at_hand = store.at_hand(BOOK.key)
+    assert at_hand is None or at_hand.entry == found.entry
     await purge(store, BOOK.key.url_tag)
-    assert not isinstance(store.at_hand(BOOK), Found)
+    assert store.at_hand(BOOK.key) is None
+
+
+async def test_what_is_at_hand_is_not_what_has_variants_or_has_expired(harness: Harness) -> None:
+    store = await harness.make()
+    await fill(store, BOOK)
+    await store.lookup(BOOK, budget())
+    await harness.advance(10_000)
+    assert store.at_hand(BOOK.key) is None
+    varied = Question("/varied", names=("x-kind",))
+    await fill(store, varied)
+    await store.lookup(varied, budget())
+    assert store.at_hand(varied.key) is None
 
 
 @pytest.mark.parametrize("changes", [{"epoch": "0" * 16}, {"epoch": ""}, {"number": -1}])

@@ -20,7 +20,7 @@ from redis import exceptions as driver
 from rcache.core.codec import CodecError
 from rcache.core.entry import Entry, Found, Missing, Purge, Start
 from rcache.core.errors import BackendError, ConfigurationError
-from rcache.core.keys import URL_TAG, RedisNames, shard_of
+from rcache.core.keys import URL_TAG, Key, RedisNames, shard_of
 from rcache.core.vary import merge
 from rcache.ports import Ask, Budget
 from rcache.stores.redis import scripts
@@ -102,7 +102,7 @@ class RedisStore:
         """Entries that were found but could not be read, or were somebody else's."""
         return self.counters.damaged
 
-    def at_hand(self, ask: Ask) -> Found | Missing | None:
+    def at_hand(self, key: Key) -> Found | None:
         """None: every answer takes a trip."""
         return None
 
