@@ -62,17 +62,15 @@ class Plan:
         path_names: frozenset[str] = frozenset(),
         path_params: PathParams | None = None,
         declared: Declared | None = None,
-        handlers: Mapping[Any, Any] | None = None,
         selecting: tuple[str, ...] = (),
         app: Any = None,
     ) -> None:
-        """`selecting` are headers that always select among answers, `app` is what `request.app` shall be."""
+        """`selecting` are headers that always select among answers, `app` is the application whose route it is."""
         self.label = label
         self.ttl = options.ttl if options.ttl is not None else default_ttl
         self.client_ttl = options.client_ttl
         self.statuses = options.statuses
         self.query = options.query
-        self.handlers: Mapping[Any, Any] = handlers if handlers is not None else {}
         self.is_keyed = options.key_by is not None or options.guard is not None
         self._options = options
         self._declared = declared
@@ -157,9 +155,15 @@ class Plan:
         return Request(self.seen(scope))
 
     def seen(self, scope: Scope) -> Scope:
-        """The scope as the endpoint would see it, where the middleware stands outside the application."""
-        app = {} if "app" in scope or self._app is None else {"app": self._app}
+        """The scope as the endpoint would see it, though the middleware may stand outside the application."""
+        app = {} if self._app is None else {"app": self._app}
         return {**scope, **app, "path_params": self._path_params(scope)}
+
+    @property
+    def handlers(self) -> Mapping[Any, Any]:
+        """The application's own exception handlers, by status or class."""
+        handlers: Mapping[Any, Any] = getattr(self._app, "exception_handlers", {})
+        return handlers
 
     # Questions about an answer
 

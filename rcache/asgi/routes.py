@@ -13,7 +13,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Scope
 
 from rcache.asgi.plan import PathParams, Plan
-from rcache.asgi.tree import Node, Owner, Tree, find_owner, match
+from rcache.asgi.tree import Node, Owner, Tree, find_owner, is_application, match
 from rcache.core.errors import ConfigurationError
 from rcache.core.policy import Options, Rule, options
 
@@ -57,7 +57,7 @@ class Routes:
         self._tree: Tree | None = None
         self._routes: Sequence[Any] = ()
         self._read_length = -1
-        self._handlers: Mapping[Any, Any] = {}
+        self._nearest: Any = None
         self._plans: dict[Any, Plan | None] = {}
         self._table: dict[Any, Plan | None] = {}
         for rule in self._rules:  # templates are checked here and now; what a route declares only adds to their names
@@ -66,11 +66,9 @@ class Routes:
     def check(self, scope: Scope) -> None:
         """Reads the application's routes. Raises ConfigurationError for a rule that its route cannot supply."""
         owner = find_owner(self._app, scope)
-        handlers = getattr(owner.app, "exception_handlers", None)
-        if handlers is None:
-            handlers = getattr(scope.get("app"), "exception_handlers", {})
-        tree = Tree(owner, handlers)
-        self._owner, self._handlers, self._tree = owner, handlers, tree
+        nearest = owner.app if is_application(owner.app) else scope.get("app")
+        tree = Tree(owner, nearest)
+        self._owner, self._nearest, self._tree = owner, nearest, tree
         # New ones, since another thread may still fill the old.
         self._plans, self._table = {}, {}
         for node in _leaves(tree.nodes):
@@ -146,9 +144,8 @@ class Routes:
                 path_names=names,
                 path_params=path_params,
                 declared=node.facts if node is not None else None,
-                handlers=node.handlers if node is not None else self._handlers,
                 selecting=self._owner.names,
-                app=self._owner.app,
+                app=node.app if node is not None else self._nearest,
             )
         return plan
 

@@ -6,8 +6,8 @@ Other frameworks' routes are not understood, and left alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.middleware.cors import CORSMiddleware
@@ -20,7 +20,6 @@ from rcache.core.errors import ConfigurationError
 from rcache.core.policy import Options
 
 _PLAIN = {Route, Mount, Host, WebSocketRoute}
-_NOTHING: Mapping[Any, Any] = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +31,7 @@ class Node:
     options: Options | None = None
     facts: Declared | None = None
     param_names: frozenset[str] = frozenset()
-    handlers: Mapping[Any, Any] = field(default_factory=dict)
+    app: Any = None  # the application whose route it is: what `request.app` is there, and whose handlers answer
     children: tuple[Node, ...] = ()
 
 
@@ -86,31 +85,29 @@ def _has_routes(app: Any) -> bool:
 class Tree:
     """All routes of one owner, as they were when it was read. Raises ConfigurationError for a mark that cannot work."""
 
-    def __init__(self, owner: Owner, handlers: Mapping[Any, Any]) -> None:
+    def __init__(self, owner: Owner, app: Any) -> None:
         self.is_plain = True
         """Every route is chosen by path alone."""
         self._watched: list[tuple[Sequence[Any], int]] = []
-        self.nodes = tuple(self._read(owner.routes, "", handlers, frozenset()))
+        self.nodes = tuple(self._read(owner.routes, "", app, frozenset()))
 
     @property
     def has_grown(self) -> bool:
         """Whether routes were added (or removed) anywhere since it was read."""
         return any(len(routes) != length for routes, length in self._watched)
 
-    def _read(
-        self, routes: Sequence[Any], prefix: str, handlers: Mapping[Any, Any], outer: frozenset[str]
-    ) -> Iterator[Node]:
+    def _read(self, routes: Sequence[Any], prefix: str, app: Any, outer: frozenset[str]) -> Iterator[Node]:
         for route in self._flattened(routes):
             if _is_custom(route):
                 self.is_plain = False
             names = outer | frozenset(getattr(route, "param_convertors", None) or ())
             path = prefix + (getattr(route, "path", None) or "")
-            app, _ = _behind(getattr(route, "_base_app", None) or route.app) if _holds(route) else (None, ())
-            if app is None:
-                yield _leaf(route, path, handlers, names)
+            inner, _ = _behind(getattr(route, "_base_app", None) or route.app) if _holds(route) else (None, ())
+            if inner is None:
+                yield _leaf(route, path, app, names)
             else:
-                own = getattr(app, "exception_handlers", None)
-                below = tuple(self._read(app.routes, path, handlers if own is None else own, names - {"path"}))
+                nearest = inner if is_application(inner) else app
+                below = tuple(self._read(inner.routes, path, nearest, names - {"path"}))
                 yield Node(route.matches, path, children=below)
 
     def _flattened(self, routes: Sequence[Any]) -> Iterator[Any]:
@@ -152,7 +149,12 @@ def match(nodes: Sequence[Node], scope: Scope) -> tuple[Node | None, Scope]:
     return None, scope
 
 
-def _leaf(route: Any, path: str, handlers: Mapping[Any, Any], names: frozenset[str]) -> Node:
+def is_application(app: Any) -> bool:
+    """Whether this is one with handlers and state of its own, and not just a router."""
+    return hasattr(app, "exception_handlers")
+
+
+def _leaf(route: Any, path: str, app: Any, names: frozenset[str]) -> Node:
     endpoint = getattr(route, "endpoint", None)
     dependant = getattr(route, "dependant", None)
     options = None if _holds(route) else options_of(endpoint)
@@ -163,7 +165,7 @@ def _leaf(route: Any, path: str, handlers: Mapping[Any, Any], names: frozenset[s
         return Node(route.matches, label)
     _check_methods(route, path, endpoint, is_marked=options is not None)
     facts = declared(dependant) if dependant is not None else None
-    return Node(route.matches, label, options, facts, names, handlers)
+    return Node(route.matches, label, options, facts, names, app)
 
 
 def _check_methods(route: Any, path: str, endpoint: Any, *, is_marked: bool) -> None:

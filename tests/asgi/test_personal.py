@@ -431,6 +431,25 @@ async def test_a_sub_applications_handlers_answer_for_its_routes(cache: Cache, h
     assert (await client.get("/router/")).text == "outer"
 
 
+async def test_a_guard_sees_the_application_that_the_endpoint_sees(cache: Cache) -> None:
+    seen = []
+
+    def guard(request: Request) -> None:
+        seen.append(request.app)
+
+    routes = [Route("/", cached(ttl=60, guard=guard)(echo()))]
+    for is_inside in (True, False):
+        sub = Starlette(routes=routes)
+        app = Starlette(routes=[Mount("/sub", app=sub), Mount("/router", routes=routes)])
+        if is_inside:
+            app.add_middleware(CacheMiddleware, cache=cache)
+        client = RawClient(app if is_inside else CacheMiddleware(app, cache=cache))
+        for path in ("/sub/", "/router/"):
+            assert (await client.get(path)).status == 200
+        assert seen == [sub, app]
+        seen.clear()
+
+
 @pytest.mark.parametrize("way", ["rule", "around"])
 async def test_a_rules_guard_is_answered_by_the_applications_handler(cache: Cache, way: str) -> None:
     def guard(request: Request) -> None:
