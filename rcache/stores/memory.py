@@ -125,26 +125,21 @@ class MemoryStore:
         page = self._pages.get(ask.key)
         if page is None:
             return self._missing(now, "absent", ask.names)
-        slot = page.slots.get(ask.variant(page.names))
+        names = page.names
+        if ask.names and ask.names != names and not set(ask.names).issubset(names):
+            return self._missing(now, "absent", merge(names, ask.names))  # stored by a rule that told fewer apart
+        slot = page.slots.get(ask.variant(names))
         if slot is None:
-            return self._missing(now, "absent", page.names)
-        if slot.verified != self._changes:
-            changes = self._changes  # read before the guards: whoever raises a mark counts its change afterwards
-            refusal = self._refusal(slot.entry)
-            if refusal is not None:
-                return self._dropped(slot, now, refusal, page.names)
-            slot.verified = changes
-        if now >= slot.stale_at:
-            return self._dropped(slot, now, "expired", page.names)
+            return self._missing(now, "absent", names)
         with self._lock:
-            if slot in self._used:
-                self._used.move_to_end(slot)
-        return Found(slot.entry, now)
-
-    def _dropped(self, slot: _Slot, now: float, reason: str, names: tuple[str, ...]) -> Missing:
-        with self._lock:
-            self._drop(slot)
-        return self._missing(now, reason, names)
+            refusal = self._refusal(slot.entry) or ("expired" if now >= slot.stale_at else None)
+            if refusal is None:
+                slot.verified = self._changes
+                if slot in self._used:
+                    self._used.move_to_end(slot)
+            else:
+                self._drop(slot)
+        return Found(slot.entry, now) if refusal is None else self._missing(now, refusal, names)
 
     def _missing(self, now: float, reason: str, names: tuple[str, ...]) -> Missing:
         with self._lock:
@@ -154,16 +149,6 @@ class MemoryStore:
             return Missing(self._start, now, reason, names)
 
     # The one rule
-
-    def _verify(self, slot: _Slot) -> str | None:
-        """Why the one rule forbids the slot's entry, which is then dropped; None where it may be used until something changes."""
-        with self._lock:
-            refusal = self._refusal(slot.entry)
-            if refusal is None:
-                slot.verified = self._changes
-            else:
-                self._drop(slot)
-            return refusal
 
     def _refusal(self, entry: Entry) -> str | None:
         """Why the one rule forbids `entry`; None where it may be used. The caller holds the lock."""
