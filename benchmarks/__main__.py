@@ -1,4 +1,4 @@
-"""`python -m benchmarks [wire|inprocess|scale|all] [--full] [--seconds S]`: see README.md beside this file."""
+"""`python -m benchmarks [wire|inprocess|outage|scale|all] [--full] [--seconds S]`: see README.md beside this file."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks import inprocess, plots, report, scale, wire
+from benchmarks import inprocess, outage, plots, report, scale, wire
 
 HERE = Path(__file__).resolve().parent
+PARTS = ("wire", "inprocess", "outage", "scale")
 
 
 def main() -> None:
@@ -19,7 +20,7 @@ def main() -> None:
     directory.mkdir(parents=True, exist_ok=True)
     stored = directory / "results.json"
     results: dict[str, Any] = json.loads(stored.read_text()) if stored.exists() else {}
-    for part in ("wire", "inprocess", "scale") if asked.part == "all" else (asked.part,):
+    for part in PARTS if asked.part == "all" else (asked.part,):
         results[part] = _measure(part, asked.seconds, asked.full)
     results["versions"] = report.versions()
     stored.write_text(json.dumps(results, indent=2) + "\n")
@@ -31,7 +32,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("part", nargs="?", default="all", choices=("wire", "inprocess", "scale", "all"))
+    parser.add_argument("part", nargs="?", default="all", choices=(*PARTS, "all"))
     parser.add_argument("--full", action="store_true", help="more rounds, and up to a million entries (minutes, 5 GB)")
     parser.add_argument("--seconds", type=float, default=2, help="of wrk per row and round, whole seconds")
     parser.add_argument("--output", type=Path, default=HERE, help="directory for results and plots")
@@ -43,6 +44,8 @@ def _measure(part: str, seconds: float, is_full: bool) -> dict[str, Any]:
         return wire.measure(seconds, rounds=15 if is_full else 7)
     if part == "inprocess":
         return inprocess.measure(rounds=200 if is_full else 60)
+    if part == "outage":
+        return outage.measure()
     return scale.measure(rounds=100 if is_full else 30, is_full=is_full)
 
 

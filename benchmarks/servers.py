@@ -45,12 +45,19 @@ def free_port() -> int:
 @contextmanager
 def redis_server() -> Iterator[str]:
     """The URL of a redis-server of its own, which keeps nothing on disk."""
+    with redis_process() as (url, _):
+        yield url
+
+
+@contextmanager
+def redis_process() -> Iterator[tuple[str, int]]:
+    """The URL and process id of a redis-server that may be stopped or killed meanwhile."""
     program = require("redis-server", "redis-server")
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="bench-redis-") as directory:
         options = ["--bind", LOOPBACK, "--port", str(port), "--save", "", "--appendonly", "no", "--dir", directory]
-        with _running([program, *options], {}, Path(directory, "log"), port):
-            yield f"redis://{LOOPBACK}:{port}/0"
+        with _running([program, *options], {}, Path(directory, "log"), port) as process:
+            yield f"redis://{LOOPBACK}:{port}/0", process.pid
 
 
 class AppServer:
