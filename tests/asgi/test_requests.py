@@ -99,16 +99,7 @@ async def test_malformed_headers_are_answered_as_by_the_application(
 
 
 NAMES = st.sampled_from(
-    [
-        b"accept-language",
-        b"x-tenant",
-        b"accept-encoding",
-        b"cookie",
-        b"if-none-match",
-        b"host",
-        b"authorization",
-        b"X-Tenant",
-    ]
+    [b"accept-language", b"x-tenant", b"accept-encoding", b"cookie", b"if-none-match", b"host", b"authorization"]
 )
 VALUES = st.one_of(st.binary(max_size=12), st.sampled_from([b"gzip", b"de", b"*", b"a=1", b"a", b"b", b'"x"', b"a, b"]))
 
