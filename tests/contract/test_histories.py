@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -36,6 +36,8 @@ from rcache.ports import Store
 from tests.contract.memory_harness import MemoryHarness
 from tests.contract.redis_harness import RedisHarness
 from tests.contract.support import TIMEOUT, Question, budget, made
+from tests.race import removals
+from tests.race.removals import Removal
 from tests.servers import RedisServer
 
 QUARANTINE = 200.0
@@ -59,7 +61,18 @@ asks = st.builds(
 )
 tag_sets = st.lists(st.sampled_from(TAGS), min_size=1, max_size=3, unique=True)
 nodes = st.integers(0, 1)
-events = st.sampled_from(["write", "write", "many writes", "time", "loss", "restart", "flush"])
+happenings = st.sampled_from(
+    [
+        ("write",),
+        ("many writes",),
+        ("write", "many writes"),
+        ("loss", "time"),
+        ("write", "loss", "time"),
+        ("restart", "time"),
+        ("write", "flush", "time"),
+        ("time",),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -91,8 +104,9 @@ class Party:
 class Histories(RuleBasedStateMachine):
     """Drives both stores, and knows what is old."""
 
-    def __init__(self, server: RedisServer, shards: int) -> None:
+    def __init__(self, server: RedisServer, shards: int, removal: Removal | None = None) -> None:
         super().__init__()
+        self.removal = removal
         self.runner = asyncio.Runner()
         self.parties = [Party(MemoryHarness()), Party(RedisHarness(server))]
         self.shards = shards
@@ -108,6 +122,8 @@ class Histories(RuleBasedStateMachine):
         options = {"shards": self.shards, "quarantine": QUARANTINE, "max_marks": MAX_MARKS}
         for party in self.parties:
             self.runner.run(party.open(**options))
+        if self.removal is not None:
+            self.removal(self.parties[0].nodes[0])
         self._look_around()
 
     def teardown(self) -> None:
@@ -138,8 +154,8 @@ class Histories(RuleBasedStateMachine):
         self._store(self.look_up(ask, node, length), node)
         self._look_up(ask, 1 - node)
 
-    @rule(ask=asks, node=nodes, length=st.integers(2, 3), events=st.lists(events, min_size=1, max_size=3))
-    def fill_while_things_happen(self, ask: Question, node: int, length: int, events: list[str]) -> None:
+    @rule(ask=asks, node=nodes, length=st.integers(2, 3), events=happenings)
+    def fill_while_things_happen(self, ask: Question, node: int, length: int, events: tuple[str, ...]) -> None:
         filling = self.look_up(ask, node, length)
         for event in events:
             self._happen(event, TAGS_OF[ask.key.path.decode()][:1])
@@ -272,16 +288,25 @@ async def _awaited(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
 
-def tell(server: RedisServer, shards: int, *, examples: int, steps: int) -> None:
-    """Runs that many histories."""
+def tell(
+    server: RedisServer,
+    shards: int,
+    *,
+    examples: int,
+    steps: int,
+    removal: Removal | None = None,
+    phases: Sequence[Phase] = tuple(Phase),
+) -> None:
+    """Runs that many histories; `removal` takes a rule out of the embedded store."""
     options = settings(
+        phases=phases,
         max_examples=examples,
         stateful_step_count=steps,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(lambda: Histories(server, shards), settings=options)
+    run_state_machine_as_test(lambda: Histories(server, shards, removal), settings=options)
 
 
 @pytest.mark.parametrize("shards", [1, 3])
@@ -289,6 +314,14 @@ def test_both_stores_say_the_same_whatever_happens_and_never_what_is_old(
     redis_server: RedisServer, shards: int
 ) -> None:
     tell(redis_server, shards, examples=25, steps=30)
+
+
+@pytest.mark.parametrize(
+    "removal", [removals.mark, removals.born, removals.forgetting], ids=["mark", "born", "forgetting"]
+)
+def test_a_store_without_one_of_the_rules_is_found_out(redis_server: RedisServer, removal: Removal) -> None:
+    with pytest.raises(AssertionError):
+        tell(redis_server, 1, examples=200, steps=30, removal=removal, phases=[Phase.generate])
 
 
 @pytest.mark.long
