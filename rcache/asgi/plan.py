@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date
 from decimal import Decimal
 from enum import Enum
@@ -83,6 +84,7 @@ class Plan:
         self.refusal = "security" if declared is not None and declared.has_security and not self.is_keyed else None
         self.is_plain = not self.names and self.query is None and not self.is_keyed and self.refusal is None
         """A request that holds no credentials is told from others by its URL alone."""
+        self._constant_tags = _constant(options)
         self._told: set[str] = set()
         self._check_templates(path_names | (declared.names if declared else frozenset()))
 
@@ -167,14 +169,14 @@ class Plan:
 
     # Questions about an answer
 
-    def tags(self, scope: Scope) -> set[str]:
+    def tags(self, scope: Scope) -> AbstractSet[str]:
         """The rule's tags for this request. Raises TagError or ValueError where one cannot be made."""
+        if self._constant_tags is not None:
+            return self._constant_tags
         options = self._options
-        if not options.templates and not options.callables:
-            return set()
         request = self.request(scope)
         filled = self._declared.values(request) if self._declared is not None else request.path_params
-        tags = {template.fill(filled, request.query_params.get) for template in options.templates}
+        tags = {template.fill(filled, lambda name: request.query_params.get(name)) for template in options.templates}
         for function in options.callables:
             tags.update(_told_by(function, request))
         return tags
@@ -185,6 +187,13 @@ class Plan:
             self._told.add(reason)
             said = f"{reason}: {detail}" if detail else reason
             logger.warning("%s is not cached (%s): %s", self.label, said, REMEDIES[reason])
+
+
+def _constant(options: Options) -> frozenset[str] | None:
+    """The tags of a rule whose tags are the same for every request; None where they are not."""
+    if options.callables or any(template.names or template.query_names for template in options.templates):
+        return None
+    return frozenset(template.fill({}, lambda _: None) for template in options.templates)
 
 
 async def _called(guard: Callable[..., Any], request: Request) -> Any:
