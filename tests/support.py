@@ -10,6 +10,9 @@ from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Scope
 
+PATIENCE = 10.0
+"""Seconds after which what has not come is missing: only a test that fails waits this long."""
+
 EPOCH = 1_800_000_000.0
 """Where a hand clock starts: a moment in January 2027."""
 
@@ -135,7 +138,7 @@ class Exchange:
 
     async def arrives(self, count: int) -> list[Message]:
         """The messages, once there are `count` of them (or the application has returned)."""
-        async with self._arrived:
+        async with asyncio.timeout(PATIENCE), self._arrived:
             await self._arrived.wait_for(lambda: len(self.answer.messages) >= count or self.task.done())
         if self.task.done():
             await self.task
@@ -148,7 +151,8 @@ class Exchange:
 
     async def finish(self) -> Answer:
         """The whole answer."""
-        return await self.task
+        async with asyncio.timeout(PATIENCE):
+            return await self.task
 
 
 Pairs = Iterable[tuple[str, str]] | Mapping[str, str]
@@ -262,7 +266,7 @@ class Gate:
 
     async def reached(self, count: int = 1) -> None:
         """Returns once `count` requests have come this far."""
-        async with self._arrived:
+        async with asyncio.timeout(PATIENCE), self._arrived:
             await self._arrived.wait_for(lambda: self.arrivals >= count)
 
     def open(self) -> None:

@@ -399,6 +399,20 @@ async def test_the_applications_own_handlers_answer_by_status_and_by_class(cache
     assert (await client.get("/404")).text == "plain"
 
 
+@pytest.mark.parametrize("is_guard", [True, False])
+async def test_a_handler_for_500_is_not_asked_about_an_exception_of_that_status(cache: Cache, is_guard: bool) -> None:
+    """Starlette keeps that one for errors nobody handles, whoever raises."""
+
+    def refuse(request: Request) -> Response:
+        raise StarletteHTTPException(500, "said so")
+
+    marked = cached(ttl=60, guard=refuse)(echo()) if is_guard else refuse
+    handlers: Any = {500: lambda request, error: PlainTextResponse("unhandled", status_code=500)}
+    app = Starlette(routes=[Route("/", marked)], exception_handlers=handlers)
+    answer = await RawClient(CacheMiddleware(app, cache=cache)).get("/")
+    assert (answer.status, answer.text) == (500, "said so")
+
+
 async def test_a_handler_added_after_the_first_request_answers_too(cache: Cache) -> None:
     def guard(request: Request) -> None:
         raise StarletteHTTPException(403)

@@ -649,15 +649,17 @@ async def test_a_failing_start_is_reported_as_the_protocol_says(cache: Cache) ->
     sent: list[Any] = []
 
     async def receive() -> Any:
-        return {"type": "lifespan.startup"}
+        assert not sent  # a failure is the answer to a question
+        sent.append({"type": "lifespan.startup"})
+        return sent[0]
 
     async def send(message: Any) -> None:
         sent.append(message)
 
     with pytest.raises(ConfigurationError):
         await client.app({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
-    assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
-    assert "user_id" in sent[0]["message"]
+    assert [message["type"] for message in sent] == ["lifespan.startup", "lifespan.startup.failed"]
+    assert "user_id" in sent[1]["message"]
 
 
 def test_without_a_lifespan_it_fails_every_request(cache: Cache) -> None:
