@@ -23,6 +23,12 @@ from rcache.ports import Budget
 SEEN = "rcache"
 """In the scope of a request that a CacheMiddleware further out already handles."""
 
+MOST_FOLLOWS = 2
+"""Flights that a request follows before it runs by itself: one whose Vary was not known yet, and one of its own variant.
+
+Without a bound, purges from elsewhere during each run would let those who wait run one after the other.
+"""
+
 
 class Exchange:
     """Answers one request under `plan`. `fields` are its headers, the last of repeated ones."""
@@ -85,7 +91,7 @@ class Exchange:
         if reason is not None:
             await self._bypass(reason)
             return
-        may_follow = self._is_get and self._personal is None
+        follows = MOST_FOLLOWS if self._is_get and self._personal is None else 0
         while True:
             try:
                 found = await self._cache.store.lookup(ask, self._budget)
@@ -100,7 +106,7 @@ class Exchange:
                 self._cache.stats.misses += 1
                 await self._forward(cache_status.forward("miss", detail=None if found.start else found.reason))
                 return
-            if not may_follow:
+            if not follows:
                 await self._fill(ask, found, None)
                 return
             flight, is_mine = self._cache.flights.join_or_lead(ask.key, ask.variant(found.names))
@@ -110,7 +116,7 @@ class Exchange:
             ending = await self._follow(ask, flight)
             if ending is None:
                 return
-            may_follow = ending is Ending.AGAIN
+            follows = follows - 1 if ending is Ending.AGAIN else 0
 
     async def _serve(self, ask: Inquiry, found: Found) -> None:
         cache, entry = self._cache, found.entry
