@@ -124,7 +124,11 @@ CLAUSES = [
         "if quarantine then return quarantine > now and 'quarantine' or 'lost' end\n  if born",
         "if born",
     ),
-    (history_decides, "or seq[3] ~= replid", ""),
+    (
+        history_decides,
+        "if not string.find(info, 'master_replid:' .. seq[3] .. '\\r', 1, true) then return nil end",
+        "",
+    ),
 ]
 SCRIPTS = ("lookup", "store", "purge", "repair")
 

@@ -14,19 +14,18 @@
 --            vary        followed by names that were not considered
 --            forbidden   followed by the error; `replica` alone: this server must not answer
 --@include rule
---@include names
 
 local sequence, vary, key = KEYS[1], KEYS[2], KEYS[3]
 local names = ARGV[1]
 
-local replid, refusal = history()
+local info, refusal = history()
 local now, time = clock()
-if not replid then
+if not info then
   if refusal == 'replica' then return {'replica', '', '0', time[1], time[2]} end
   return {'forbidden', '', '0', time[1], time[2], refusal}
 end
 
-local epoch, number = standing(sequence, replid)
+local epoch, number = standing(sequence, info)
 local function answer(verdict, ...)
   return {verdict, epoch or '', number or '0', time[1], time[2], ...}
 end
@@ -39,6 +38,7 @@ local start = tonumber(entry[2] or '')
 local spelled, shards = pcall(cjson.decode, entry[3] or '')
 local is_whole = entry[9] and start and spelled and type(shards) == 'table'
 if not is_whole or entry[1] ~= epoch then
+--@include names
   -- Variants of fewer names go when a name is added, so only what is not found can be elsewhere.
   local needed = remembered(vary)
   if needed and not is_subset(needed, names) then return answer('vary', needed) end

@@ -16,8 +16,8 @@
 local sequence, sweeps = KEYS[1], KEYS[2]
 local shards, max_marks = cjson.decode(ARGV[1]), tonumber(ARGV[2])
 
-local replid, refusal = history()
-if not replid then
+local info, refusal = history()
+if not info then
   if refusal == 'replica' then return redis.error_reply('READONLY this server is a replica') end
   return redis.error_reply(refusal)
 end

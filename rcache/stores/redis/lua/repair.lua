@@ -15,8 +15,8 @@
 local sequence = KEYS[1]
 local fresh, seen, quarantine = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
 
-local replid, refusal = history()
-if not replid then
+local info, refusal = history()
+if not info then
   if refusal == 'replica' then return redis.error_reply('READONLY this server is a replica') end
   return redis.error_reply(refusal)
 end
@@ -39,14 +39,14 @@ local function make(epoch, guard, marks, born, is_quarantined)
   redis.call('ZADD', marks, born, BORN)
 end
 
-local epoch, number = standing(sequence, replid)
+local epoch, number = standing(sequence, info)
 if not epoch then
   -- Wrong types count as earlier epochs: somebody lost something.
   local earlier = redis.pcall('HGET', sequence, 'epoch')
   local is_quarantined = seen or earlier ~= false
   number = take()
   epoch = fresh
-  redis.call('HSET', sequence, 'epoch', epoch, 'replid', replid)
+  redis.call('HSET', sequence, 'epoch', epoch, 'replid', string.match(info, 'master_replid:(%w+)'))
   for position = 2, #KEYS, 2 do
     make(epoch, KEYS[position], KEYS[position + 1], number, is_quarantined)
   end

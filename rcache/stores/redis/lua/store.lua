@@ -22,15 +22,15 @@ local sequence, vary, variants, key, plain = KEYS[1], KEYS[2], KEYS[3], KEYS[4],
 local names, max_variants, ends = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local epoch, start, guards = ARGV[4], tonumber(ARGV[5]), ARGV[6]
 
-local replid, refusal = history()
-if not replid then
+local info, refusal = history()
+if not info then
   if refusal == 'replica' then return {'replica'} end
   return {'forbidden', refusal}
 end
 
 local now = clock()
 if ends <= now then return {'expired'} end
-if standing(sequence, replid) ~= epoch then return {'lost'} end
+if standing(sequence, info) ~= epoch then return {'lost'} end
 local objection = judge_all(epoch, start, now, cjson.decode(guards))
 if objection then return {objection} end
 
