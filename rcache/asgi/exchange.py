@@ -144,10 +144,13 @@ class Exchange:
 
     async def _fill(self, ask: Inquiry, missing: Missing, flight: Flight | None) -> None:
         self._cache.stats.misses += 1
-        self._scope[SEEN] = True
         personal, budget = self._personal, self._budget
         fill = Fill(self._cache, self._plan, ask, missing, personal=personal, budget=budget, flight=flight)
-        await fill.run(self._app, self._scope, self._receive, self._send)
+        self._scope[SEEN] = True
+        try:
+            await fill.run(self._app, self._scope, self._receive, self._send)
+        finally:  # whoever calls again with this scope makes a new request
+            self._scope.pop(SEEN, None)
 
     async def _bypass(self, reason: str) -> None:
         self._plan.tell_once(reason)
@@ -156,7 +159,10 @@ class Exchange:
 
     async def _forward(self, field: bytes) -> None:
         self._scope[SEEN] = True
-        await Forward(self._send, field).run(self._app, self._passing, self._scope, self._receive)
+        try:
+            await Forward(self._send, field).run(self._app, self._passing, self._scope, self._receive)
+        finally:
+            self._scope.pop(SEEN, None)
 
     async def _refuse(self, error: HTTPException) -> None:
         """A guard's HTTPException, answered as if the endpoint had raised it."""

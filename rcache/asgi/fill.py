@@ -84,6 +84,7 @@ class Fill:
         self._chunks: list[bytes] = []
         self._length = 0
         self._is_collecting = False
+        self._is_answered = False
         self._has_left = False
 
     async def run(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,7 +125,7 @@ class Fill:
             await self._on_start(message)
         elif kind == "http.response.body" and self._is_collecting:
             await self._on_body(message)
-        else:
+        elif not self._is_answered:  # else a 304 stands where the application still sends its body's end
             if self._is_collecting and kind not in _HARMLESS:
                 await self._give_up("stream")
             await self._send(message)
@@ -144,7 +145,7 @@ class Fill:
             now=self._cache.clock.time(),
         )
         self._verdict = verdict
-        self._promised = _content_length(self._headers)
+        self._promised = 0 if self._status == 204 else _content_length(self._headers)
         reason = verdict.reason
         if reason is None and message.get("trailers"):
             reason = "trailers"
@@ -213,7 +214,8 @@ class Fill:
             await self._send(message)
             return
         self._chunks.append(chunk)
-        if not message.get("more_body", False):
+        # Middleware like Starlette's BaseHTTPMiddleware sends the end of a body in a message of its own.
+        if self._length == self._promised or not message.get("more_body", False):
             await self._finish(message)
             return
         if self._promised is None:  # nobody knows when this ends, so nobody waits for it
@@ -240,9 +242,10 @@ class Fill:
             ]
             await self._send({"type": "http.response.start", "status": 304, "headers": headers})
             await self._send({"type": "http.response.body", "body": b""})
+            self._is_answered = True
         else:
             await self._send_start(self._field(reason, stored=reason is None), own)
-            await self._send({**message, "body": body, "more_body": False})
+            await self._send({**message, "body": body})
 
     def _is_unmodified(self, etag: bytes) -> bool:
         """Whether the client holds this very answer, though the application did not look (RFC 9110 §13.2.2)."""

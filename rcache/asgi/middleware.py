@@ -24,6 +24,9 @@ TELLING = frozenset((b"authorization", b"cookie", b"content-length", b"transfer-
 """Fields that make a request somebody's own, or announce a body."""
 
 
+ENDS = ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed")
+
+
 class CacheMiddleware:
     """Answers GET and HEAD from the cache where a rule or `@cached` says so. Pure ASGI; works anywhere in the stack.
 
@@ -93,7 +96,7 @@ class CacheMiddleware:
             raise
 
         async def closing(message: Message) -> None:
-            if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+            if message["type"] in ENDS:
                 try:
                     await self.cache.close()
                 except Exception:
