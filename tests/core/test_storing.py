@@ -22,7 +22,9 @@ def at(seconds):
 
 
 def test_a_plain_answer_is_stored_for_the_ttl_of_the_rule():
-    assert verdict((b"content-type", b"text/html")) == Verdict(60.0, 0.0, is_shared=False, is_explicit=False, reason=None)
+    assert verdict((b"content-type", b"text/html")) == Verdict(
+        60.0, 0.0, is_shared=False, is_explicit=False, reason=None
+    )
     assert verdict().may_store
 
 
@@ -115,7 +117,9 @@ def test_any_other_answer_to_credentials_is_not(headers):
 
 
 def test_the_age_it_came_with_is_kept():
-    assert verdict((b"age", b"20"), (b"date", at(-5))) == Verdict(60.0, 20.0, is_shared=False, is_explicit=False, reason=None)
+    assert verdict((b"age", b"20"), (b"date", at(-5))) == Verdict(
+        60.0, 20.0, is_shared=False, is_explicit=False, reason=None
+    )
 
 
 names = [
