@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from rcache.core.keys import Key, RedisNames, digest
 from rcache.core.vary import merge
 from rcache.ports import Ask
@@ -9,10 +11,21 @@ from rcache.ports import Ask
 REMEMBERED = 8192  # URLs
 
 
+SPOTS = 32  # variants of one URL
+
+
+class Spot(NamedTuple):
+    """Where the entry of one variant lies, and the command that asks for it."""
+
+    key: bytes
+    variant: bytes
+    command: bytes
+
+
 class Place:
     """A URL (and identity) in Redis, and the names that are known to select among its variants."""
 
-    __slots__ = ("material", "names", "plain", "url", "variants", "vary")
+    __slots__ = ("material", "names", "plain", "spots", "url", "variants", "vary")
 
     def __init__(self, spelling: RedisNames, key: Key) -> None:
         self.material = key.material
@@ -21,6 +34,7 @@ class Place:
         self.variants = spelling.variants(self.url).encode()
         self.plain = spelling.entry(self.url, "0").encode()
         self.names: tuple[str, ...] = ()
+        self.spots: dict[tuple[tuple[str, ...], bytes], Spot] = {}
 
     def considered(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """`names` and those that are remembered, sorted."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from zlib import crc32
+from hashlib import sha256
 
 import orjson
 
@@ -12,8 +12,8 @@ from rcache.core.codec import CodecError, decode_entry, encode_head
 from rcache.core.entry import Entry, Start
 from rcache.core.keys import RedisNames, shard_of
 
-KEPT = 8 * 1024 * 1024  # bytes of entries that need not be decoded again
-LARGEST_KEPT = 128 * 1024  # bytes of one of them; to decode a larger one costs little beside its transport
+KEPT = 8 * 1024 * 1024  # bytes of entries that need not be sent and decoded again
+LARGEST_KEPT = 1024 * 1024  # bytes of one of them: none pushes all others out
 
 Record = list[bytes]
 """epoch, start, guards, key, variant, stored, head, body, sum: as `lookup.lua` gives and `store.lua` takes them."""
@@ -47,10 +47,20 @@ def encode_record(entry: Entry, guards: bytes, key: bytes, variant: bytes) -> Re
 
 
 def checksum(record: Record) -> bytes:
-    """CRC-32 over the eight fields and their lengths, so that bytes that change fields are noticed too."""
-    small, body = record[:7], record[7]
-    lengths = b"%d %d %d %d %d %d %d" % (*map(len, small),)
-    return b"%d" % crc32(body, crc32(b"".join((lengths, *small))))
+    """A digest of the eight fields and their lengths, so that bytes that change fields are noticed too.
+
+    It tells records apart as well: two with one sum are the same, which no CRC could promise. SHA-256, cut to 128 bits, is
+    as quick as a CRC where the processor knows it.
+    """
+    lengths = b"%d %d %d %d %d %d %d %d" % (*map(len, record[:8]),)
+    total = sha256(b"".join((lengths, *record[:7])), usedforsecurity=False)
+    total.update(record[7])
+    return total.hexdigest()[:32].encode()
+
+
+def identity(record: Record) -> bytes:
+    """What tells `lookup.lua` which record a process holds: all that the rule judges, and the sum."""
+    return b" ".join((record[0], record[1], record[2], record[8]))
 
 
 def decode_record(record: Record, key: bytes, variant: bytes) -> Entry:
@@ -70,38 +80,59 @@ def decode_record(record: Record, key: bytes, variant: bytes) -> Entry:
     return decode_entry(head, body=body, start=start, tags=tags, stored_at=at)
 
 
-class Decoded:
-    """Spares the entries that are hit again and again their decoding: the same bytes are the same entry.
+class Kept:
+    """An entry that was decoded and found whole, and the command that asks whether Redis still holds that very one."""
 
-    It answers nothing by itself. Redis has judged the entry and sent its bytes, and they are compared in full.
+    __slots__ = ("command", "entry", "key", "size", "variant", "was_used")
+
+    def __init__(self, entry: Entry, key: bytes, variant: bytes, command: bytes) -> None:
+        self.entry = entry
+        self.key = key
+        self.variant = variant
+        self.command = command
+        self.size = 2000 + len(entry.body)
+        self.was_used = False
+
+
+class Decoded:
+    """Spares the entries that are hit again and again their transport and their decoding.
+
+    It answers nothing by itself. On each lookup Redis judges its own record by the one rule, and tells whether that is
+    the one kept here; only then is the copy used. Bounded in bytes; what was used since it was last looked at stays longer.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[bytes, tuple[Record, Entry]] = {}
+        self._kept: dict[bytes, Kept] = {}
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def entry(self, name: bytes, record: Record, key: bytes, variant: bytes) -> Entry:
-        """`decode_record` of what Redis holds under `name`."""
+    def held(self, name: bytes, key: bytes, variant: bytes) -> Kept | None:
+        """What is kept of the key `name`, if it was stored for `key` and `variant`: digests may collide."""
         kept = self._kept.get(name)
-        if kept is not None and kept[0] == record and record[3] == key and record[4] == variant:
-            return kept[1]
-        entry = decode_record(record, key, variant)
-        if len(record[7]) <= LARGEST_KEPT:
-            with self._lock:
-                self._keep(name, record, entry)
-        return entry
+        if kept is None or kept.key != key or kept.variant != variant:
+            return None
+        kept.was_used = True
+        return kept
 
-    def _keep(self, name: bytes, record: Record, entry: Entry) -> None:
-        former = self._kept.pop(name, None)
-        if former is not None:
-            self._bytes -= _size(former[0])
-        self._kept[name] = (record, entry)
-        self._bytes += _size(record)
-        while self._bytes > KEPT:
-            oldest = next(iter(self._kept))
-            self._bytes -= _size(self._kept.pop(oldest)[0])
+    def keep(self, name: bytes, kept: Kept) -> None:
+        """Keeps it in place of what was kept of that key, unless it is too large to be kept."""
+        with self._lock:
+            self._drop(name)
+            if kept.size <= LARGEST_KEPT:
+                self._add(name, kept)
+            while self._bytes > KEPT:
+                oldest = next(iter(self._kept))
+                passed = self._drop(oldest)
+                if passed is not None and passed.was_used:
+                    passed.was_used = False
+                    self._add(oldest, passed)
 
+    def _add(self, name: bytes, kept: Kept) -> None:
+        self._kept[name] = kept
+        self._bytes += kept.size
 
-def _size(record: Record) -> int:
-    return 2000 + len(record[7])
+    def _drop(self, name: bytes) -> Kept | None:
+        kept = self._kept.pop(name, None)
+        if kept is not None:
+            self._bytes -= kept.size
+        return kept

@@ -28,8 +28,16 @@ from rcache.stores.redis.address import Address
 from rcache.stores.redis.breaker import Breaker
 from rcache.stores.redis.failures import REFUSALS, refusal, translated
 from rcache.stores.redis.pipe import DRIVER_ERRORS, Counters, Pipe
-from rcache.stores.redis.places import Place, Places, joined, split
-from rcache.stores.redis.records import Decoded, encode_record, spell_guards
+from rcache.stores.redis.places import SPOTS, Place, Places, Spot, joined, split
+from rcache.stores.redis.records import (
+    Decoded,
+    Kept,
+    Record,
+    decode_record,
+    encode_record,
+    identity,
+    spell_guards,
+)
 from rcache.stores.redis.scripts import Script
 from rcache.stores.redis.sweeper import SWEEPS_LAST, SWEEPS_WAITING, Sweeper
 from rcache.stores.redis.sync import SyncPipe
@@ -72,7 +80,6 @@ class RedisStore:
         self._address = Address(url_or_client)
         self._breaker = Breaker()
         self._places = Places(self.names)
-        self._decoded = Decoded()
         self._sequence = self.names.sequence.encode()
         self._guards: Arguments = tuple(
             [key.encode() for shard in range(shards) for key in (self.names.guard(shard), self.names.marks(shard))]
@@ -86,6 +93,7 @@ class RedisStore:
         self._pipes: dict[asyncio.AbstractEventLoop, Pipe] = {}
         self._sweepers: dict[asyncio.AbstractEventLoop, Sweeper] = {}
         self._sync = SyncPipe(self._address, self.counters)
+        self._decoded = Decoded()
 
     @property
     def is_down(self) -> bool:
@@ -113,33 +121,52 @@ class RedisStore:
         place = self._places.of(ask)
         for _ in range(ATTEMPTS):
             names = place.considered(ask.names)
-            variant = ask.variant(names) if names else b""
-            key = self._places.entry(place, variant)
-            command = self.lookup_script.call(self._keys, self._sequence, place.vary, key, *self._guards, joined(names))
-            reply = await self._spend(command, budget)
+            spot = self._spot(place, names, ask.variant(names) if names else b"")
+            kept = self._decoded.held(spot.key, place.material, spot.variant)
+            reply = await self._spend(spot.command if kept is None else kept.command, budget)
             if reply[0] != b"vary":
                 break
             place.names = merge(place.names, split(reply[5]))
-        if reply[0] == b"hit":
-            return self._found(place, key, variant, names, reply)
-        return await self._miss(budget, names, reply)
-
-    def _found(
-        self, place: Place, key: bytes, variant: bytes, names: tuple[str, ...], reply: list[Any]
-    ) -> Found | Missing:
+        entry = None
+        if kept is not None and reply[0] == b"same":
+            entry = kept.entry
+        elif reply[0] == b"hit":
+            entry = self._decode(place, spot, names, reply[5:])
+            if entry is None:
+                reply[0] = b"damaged"
+        if entry is None:
+            return await self._miss(budget, names, reply)
         _, epoch, number, seconds, microseconds = reply[:5]
-        now = int(seconds) + int(microseconds) / 1e6
         self._epoch = epoch
+        now = int(seconds) + int(microseconds) / 1e6
+        if entry.ttl(now) > 0:
+            return Found(entry, now)
+        return Missing(Start(epoch.decode(), int(number)), now, "expired", names)
+
+    def _spot(self, place: Place, names: tuple[str, ...], variant: bytes) -> Spot:
+        spot = place.spots.get((names, variant))
+        if spot is None:
+            key = self._places.entry(place, variant)
+            spot = Spot(key, variant, self._question(place, key, names, b""))
+            if len(place.spots) >= SPOTS:
+                place.spots.clear()
+            place.spots[names, variant] = spot
+        return spot
+
+    def _question(self, place: Place, key: bytes, names: tuple[str, ...], held: bytes) -> bytes:
+        """The packed command of a lookup; it is the same for each hit of an entry."""
+        keys = (self._sequence, place.vary, key, *self._guards)
+        return self.lookup_script.call(self._keys, *keys, joined(names), held)
+
+    def _decode(self, place: Place, spot: Spot, names: tuple[str, ...], record: Record) -> Entry | None:
+        """The entry that Redis sent, kept for the next time; None if it is damaged."""
         try:
-            entry = self._decoded.entry(key, reply[5:], place.material, variant)
+            entry = decode_record(record, place.material, spot.variant)
         except CodecError:
-            self.counters.damaged += 1
-            reason = "damaged"
-        else:
-            if entry.ttl(now) > 0:
-                return Found(entry, now)
-            reason = "expired"
-        return Missing(Start(epoch.decode(), int(number)), now, reason, names)
+            return None
+        command = self._question(place, spot.key, names, identity(record))
+        self._decoded.keep(spot.key, Kept(entry, place.material, spot.variant, command))
+        return entry
 
     async def _miss(self, budget: Budget, names: tuple[str, ...], reply: list[Any]) -> Missing:
         verdict, epoch, number, seconds, microseconds = reply[:5]

@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from rcache.core.codec import CodecError
 from rcache.core.entry import Found, Missing, Start
 from rcache.core.keys import digest
-from rcache.stores.redis.records import Decoded, decode_record, encode_record
+from rcache.stores.redis.records import Decoded, Kept, decode_record, encode_record, identity
 from tests.contract.redis_harness import DAMAGES, RedisHarness
 
 from .conftest import Request, budget, entry_of, fill
+
+FIELDS = ["epoch", "start", "guards", "key", "variant", "stored", "head", "body", "sum"]
 
 
 @pytest.mark.parametrize("how", DAMAGES)
@@ -27,7 +29,7 @@ async def test_a_damaged_entry_is_a_counted_miss_and_is_overwritten(how, harness
     assert (await harness.store.lookup(Request(), budget())).entry.body == b"whole"
 
 
-@pytest.mark.parametrize("field", ["epoch", "start", "guards", "key", "variant", "stored", "head", "body", "sum"])
+@pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("value", [b"", b"\xff\x00", b"[]", b"1e400", b'[["a"]]', b"[1]", b"x" * 5000])
 async def test_no_field_can_be_exchanged(field, value, harness: RedisHarness):
     ask = Request(names=("accept-language",))
@@ -63,31 +65,96 @@ async def test_an_entry_of_another_variant_is_not_served(harness: RedisHarness):
     assert isinstance(await harness.store.lookup(french, budget()), Missing)
 
 
-def test_what_need_not_be_decoded_again_is_still_compared() -> None:
+@pytest.mark.parametrize("field", FIELDS)
+async def test_a_copy_speaks_only_for_the_record_it_was_made_of(field, harness: RedisHarness):
+    """All that the rule judges is compared with the copy; the rest of it is the copy's own, and whole."""
+    await fill(harness.store, Request(), body=b"whole")
+    assert isinstance(await harness.store.lookup(Request(), budget()), Found)
+    (key,) = harness.entries(Request())
+    harness.client.hset(key, field, harness.client.hget(key, field).replace(b"1", b"2") + b" ")
+
+    answer = await harness.store.lookup(Request(), budget())
+
+    if field in ("epoch", "start", "guards", "sum"):
+        assert isinstance(answer, Missing)
+    else:
+        assert answer.entry.body == b"whole"
+
+
+async def test_a_start_that_was_raised_in_redis_does_not_save_a_purged_copy(harness: RedisHarness):
+    await fill(harness.store, Request())
+    assert isinstance(await harness.store.lookup(Request(), budget()), Found)
+    purged = await harness.store.purge(["article:7"], 5.0)
+    (key,) = harness.entries(Request())
+    harness.client.hset(key, "start", purged.number)
+
+    assert isinstance(await harness.store.lookup(Request(), budget()), Missing)
+
+
+async def test_a_copy_gives_way_to_what_another_node_stored(harness: RedisHarness):
+    await fill(harness.store, Request(), body=b"old")
+    assert (await harness.store.lookup(Request(), budget())).entry.body == b"old"
+    other = await harness.second()
+    await other.purge(["article:7"], 5.0)
+    await fill(other, Request(), body=b"new")
+
+    assert (await harness.store.lookup(Request(), budget())).entry.body == b"new"
+
+
+async def test_what_is_held_is_not_sent_again(harness: RedisHarness):
+    await fill(harness.store, Request(), body=b"x" * 100_000)
+    first = await harness.store.lookup(Request(), budget())
+    sent = harness.client.info("stats")["total_net_output_bytes"]
+
+    again = await harness.store.lookup(Request(), budget())
+
+    assert again.entry is first.entry
+    assert harness.client.info("stats")["total_net_output_bytes"] - sent < 50_000
+
+
+def kept_of(size: int) -> Kept:
+    return Kept(entry_of(Start("epoch", 7), 1.5, body=b"x" * (size - 2000)), b"key", b"variant", b"command")
+
+
+def test_a_copy_is_held_for_its_own_request_only() -> None:
     """As if two requests had one digest, and the first was decoded before."""
-    record = encode_record(entry_of(Start("epoch", 7), 1.5), b'[["g","m","t"]]', b"key", b"variant")
     decoded = Decoded()
-    entry = decoded.entry(b"rc:name", record, b"key", b"variant")
+    kept = kept_of(2100)
+    decoded.keep(b"rc:name", kept)
 
-    assert decoded.entry(b"rc:name", list(record), b"key", b"variant") is entry
-    for key, variant in ((b"other", b"variant"), (b"key", b"other")):
-        with pytest.raises(CodecError):
-            decoded.entry(b"rc:name", record, key, variant)
-    for position in range(9):
-        damaged = [*record[:position], record[position] + b"x", *record[position + 1 :]]
-        with pytest.raises(CodecError):
-            decoded.entry(b"rc:name", damaged, b"key", b"variant")
+    assert decoded.held(b"rc:name", b"key", b"variant") is kept
+    assert decoded.held(b"rc:name", b"other", b"variant") is None
+    assert decoded.held(b"rc:name", b"key", b"other") is None
 
 
-def test_what_need_not_be_decoded_again_is_bounded(monkeypatch) -> None:
+def test_copies_are_bounded_and_those_in_use_stay(monkeypatch) -> None:
     monkeypatch.setattr("rcache.stores.redis.records.KEPT", 10 * 2100)
     decoded = Decoded()
-    record = encode_record(entry_of(Start("epoch", 7), 1.5, body=b"x" * 100), b'[["g","m","t"]]', b"key", b"")
-    entries = [decoded.entry(b"%d" % n, record, b"key", b"") for n in range(11)]
+    for n in range(10):
+        decoded.keep(b"%d" % n, kept_of(2100))
+    decoded.held(b"0", b"key", b"variant")
+    decoded.keep(b"10", kept_of(2100))
+    decoded.keep(b"10", kept_of(2100))
 
-    assert decoded.entry(b"10", record, b"key", b"") is entries[10]
-    assert decoded.entry(b"1", record, b"key", b"") is entries[1]
-    assert decoded.entry(b"0", record, b"key", b"") is not entries[0]
+    assert [n for n in range(11) if decoded.held(b"%d" % n, b"key", b"variant") is None] == [1]
+
+
+def test_an_entry_that_is_too_large_is_not_kept_and_its_former_copy_goes(monkeypatch) -> None:
+    monkeypatch.setattr("rcache.stores.redis.records.LARGEST_KEPT", 3000)
+    decoded = Decoded()
+    decoded.keep(b"name", kept_of(2100))
+    decoded.keep(b"name", kept_of(3001))
+
+    assert decoded.held(b"name", b"key", b"variant") is None
+
+
+def test_sums_tell_records_apart() -> None:
+    one, other = (
+        encode_record(entry_of(Start("epoch", 7), 1.5, body=body), b'[["g","m","t"]]', b"key", b"variant")
+        for body in (b"plumless", b"buckeroo")  # one CRC-32
+    )
+
+    assert identity(one) != identity(other)
 
 
 WRONG = {

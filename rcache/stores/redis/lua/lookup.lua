@@ -7,7 +7,9 @@
 -- KEYS[3]    the entry
 -- KEYS[4..]  guard and marks of every shard, consulted where no entry tells which tags matter
 -- ARGV[1]    the names that the entry's key was made of, one a line, sorted
+-- ARGV[2]    the entry that the caller holds a copy of, "epoch start guards sum"; empty if none
 -- returns    {verdict, epoch, number, seconds, microseconds, ...}; verdict is one of
+--            same        the entry may be used, and is the one that the caller holds
 --            hit         followed by the entry's fields
 --            absent, damaged, lost, quarantine, purged
 --            former      an entry of an earlier epoch, or from before its guard was born
@@ -16,7 +18,7 @@
 --@include rule
 
 local sequence, vary, key = KEYS[1], KEYS[2], KEYS[3]
-local names = ARGV[1]
+local names, held = ARGV[1], ARGV[2]
 
 local info, refusal = history()
 local now, time = clock()
@@ -31,12 +33,17 @@ local function answer(verdict, ...)
 end
 if not epoch then return answer('lost') end
 
-local entry = redis.pcall('HMGET', key, 'epoch', 'start', 'guards', 'key', 'variant', 'stored', 'head', 'body', 'sum')
+-- To carry a body through Lua costs more than to judge the entry: not where the caller holds a copy, as far as is known.
+local function fetch()
+  return redis.pcall('HMGET', key, 'epoch', 'start', 'guards', 'key', 'variant', 'stored', 'head', 'body', 'sum')
+end
+local entry = held == '' and fetch() or redis.pcall('HMGET', key, 'epoch', 'start', 'guards', 'sum')
 if entry.err then return answer('damaged') end
+local sum = entry[#entry]
 
 local start = tonumber(entry[2] or '')
 local spelled, shards = pcall(cjson.decode, entry[3] or '')
-local is_whole = entry[9] and start and spelled and type(shards) == 'table'
+local is_whole = sum and start and spelled and type(shards) == 'table'
 if not is_whole or entry[1] ~= epoch then
 --@include names
   -- Variants of fewer names go when a name is added, so only what is not found can be elsewhere.
@@ -55,4 +62,8 @@ end
 local judged, objection = pcall(judge_all, epoch, start, now, shards)
 if not judged then return answer('damaged') end
 if objection then return answer(objection) end
-return answer('hit', unpack(entry))
+if held == '' then return answer('hit', unpack(entry)) end
+-- All that was judged is compared, so that no damage under an intact sum can speak for the copy.
+local found = table.concat({epoch, entry[2], entry[3], sum}, ' ')
+if found == held then return answer('same') end
+return answer('hit', unpack(fetch()))
