@@ -14,11 +14,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from redis import asyncio as aredis
 from redis import exceptions as driver
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
 
 from rcache.core.errors import BackendError
 from rcache.stores.redis.address import CONNECT_TIMEOUT, Address
@@ -141,10 +142,14 @@ class Wire:
     async def _exchange(self, connection: aredis.Connection, calls: list[Call]) -> list[Call]:
         """One trip. Gives back the calls whose script Redis does not know."""
         self.pipe.counters.trips += 1
-        await connection.send_packed_command([call.command for call in calls], check_health=False)
+        # In one piece: a transport asks more for many.
+        await connection.send_packed_command(b"".join([call.command for call in calls]), check_health=False)
         unknown = []
+        parsed = _parsed(connection)
         for call in calls:
-            reply = await _read(connection)
+            reply = parsed()
+            if reply is NOT_ENOUGH_DATA:
+                reply = await _read(connection)
             if isinstance(reply, driver.NoScriptError):
                 unknown.append(call)
             else:
@@ -157,6 +162,25 @@ class Wire:
         if connection is not None:
             with contextlib.suppress(*DRIVER_ERRORS):
                 await connection.disconnect(nowait=True)
+
+
+def _parsed(connection: aredis.Connection) -> Callable[[], object]:
+    """Gives the next reply if it has arrived complete, else NOT_ENOUGH_DATA.
+
+    Most replies of a batch arrive with the first, and hiredis has parsed them by then: they need not pass through the
+    driver's layers, which wait for the socket. Without hiredis every reply does.
+    """
+    gets = getattr(getattr(connection._parser, "_reader", None), "gets", None)
+    if gets is None:
+        return lambda: NOT_ENOUGH_DATA
+
+    def parsed() -> object:
+        reply: object = gets(False)
+        if isinstance(reply, driver.ConnectionError) and not isinstance(reply, driver.BusyLoadingError):
+            raise reply
+        return reply
+
+    return parsed
 
 
 async def _read(connection: aredis.Connection) -> object:
@@ -185,17 +209,21 @@ class Pipe:
         self._watch: asyncio.TimerHandle | None = None
         self._end_of_loop: AsyncGenerator[None, None] | None = None
 
-    async def call(self, command: bytes, seconds: float) -> Any:
-        """The reply to a command that `pack` made. Raises the driver's errors and TimeoutError."""
+    def call(self, command: bytes, deadline: float) -> asyncio.Future[Any]:
+        """The reply to a command that `pack` made, to be awaited: raises the driver's errors and TimeoutError.
+
+        `deadline` is a moment on the scale of `attended`.
+        """
         future: asyncio.Future[Any] = self.loop.create_future()
         if self._watch is None:
+            self._attended = self.attended()
             self._looked_at = self.loop.time()
-            self._watch = self.loop.call_later(min(TICK, seconds), self._look)
-        self.queue.append(Call(command, future, self.attended() + seconds))
+            self._watch = self.loop.call_later(min(TICK, max(deadline - self._attended, 0.0)), self._look)
+        self.queue.append(Call(command, future, deadline))
         if not self._is_flushing:
             self._is_flushing = True
             self.loop.call_soon(self._flush)
-        return await future
+        return future
 
     def attended(self) -> float:
         """Seconds during which this loop could read what arrived, on a scale of its own."""

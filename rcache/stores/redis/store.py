@@ -243,7 +243,11 @@ class RedisStore:
         """No entry that carries one of `tags`, and was started before, is used by anybody after this returned."""
         keys, arguments = self._purging(tags)
         pipe = self._pipe()
-        purged = _purged(await self._call(pipe, self.purge_script.call(keys, *arguments), timeout))
+        command = self.purge_script.call(keys, *arguments)
+        try:
+            purged = _purged(self._accepted(await self._sent(pipe, command, pipe.attended() + timeout)))
+        except DRIVER_ERRORS as error:
+            raise self._failed(error) from error
         if purged.entries:
             self._sweeper(pipe).start()
         return purged
@@ -286,19 +290,18 @@ class RedisStore:
         pipe = self._pipe()
         began = pipe.attended()
         try:
-            return await self._call(pipe, command, budget.left)
+            return self._accepted(await self._sent(pipe, command, began + budget.left))
+        except DRIVER_ERRORS as error:
+            raise self._failed(error) from error
         finally:
             budget.spend(pipe.attended() - began)
 
-    async def _call(self, pipe: Pipe, command: bytes, seconds: float) -> Any:
+    def _sent(self, pipe: Pipe, command: bytes, deadline: float) -> asyncio.Future[Any]:
         if self._breaker.is_open and not self._breaker.admits():
             raise BackendError(_OPEN)
-        try:
-            reply = await pipe.call(command, seconds)
-        except driver.OutOfMemoryError as error:
-            raise _FullError("Redis is full") from error
-        except DRIVER_ERRORS as error:
-            raise self._failed(error) from error
+        return pipe.call(command, deadline)
+
+    def _accepted(self, reply: Any) -> Any:
         if reply.__class__ is list and reply[0] in REFUSALS:
             raise self._failed(refusal(reply))
         if self._breaker.is_open:
@@ -306,6 +309,8 @@ class RedisStore:
         return reply
 
     def _failed(self, error: BaseException) -> BackendError:
+        if isinstance(error, driver.OutOfMemoryError):
+            return _FullError("Redis is full")
         failure = translated(error)
         self._breaker.fail(str(failure))
         return failure

@@ -32,7 +32,8 @@ class Sweeper:
 
     async def _sweep(self) -> None:
         try:
-            while await self._pipe.call(SWEEP.call(1, self._sweeps, b"%d" % SLICE), SLICE_TIMEOUT):
+            command = SWEEP.call(1, self._sweeps, b"%d" % SLICE)
+            while await self._pipe.call(command, self._pipe.attended() + SLICE_TIMEOUT):
                 pass
         except (*DRIVER_ERRORS, driver.RedisError, BackendError):
             pass  # left to the next purge, or to the TTL

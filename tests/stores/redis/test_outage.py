@@ -168,6 +168,19 @@ async def test_no_time_left_is_no_outage(store):
     assert not store.is_down
 
 
+async def test_a_trip_after_idleness_is_charged(store):
+    await fill(store, Request())
+    pipe = store._pipe()
+    while pipe._watch is not None:
+        await asyncio.sleep(0.001)
+    time.sleep(0.02)  # the loop has nothing to do with Redis meanwhile
+    left = budget()
+
+    await store.lookup(Request(), left)
+
+    assert left.left < budget().left
+
+
 # A late event loop is not a late Redis.
 
 

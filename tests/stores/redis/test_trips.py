@@ -1,6 +1,9 @@
 """What costs a trip to Redis, and what travels together."""
 
 import asyncio
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +104,33 @@ async def test_a_synchronous_purge_sends_its_script_where_redis_forgot_it(harnes
     harness.client.script_flush()
 
     assert harness.store.purge_sync(["article:7"], 5.0).entries == 1
+
+
+@pytest.mark.parametrize("hidden", ["", "hiredis"])
+def test_replies_are_read_with_hiredis_and_without(hidden, redis_server):
+    """In a process of its own: the driver chooses its parser when it is imported."""
+    program = f"""
+import asyncio, sys
+if {hidden!r}:
+    sys.modules[{hidden!r}] = None
+from rcache.core.entry import Found
+from rcache.stores.redis import RedisStore
+from redis.utils import HIREDIS_AVAILABLE
+from tests.stores.redis.conftest import Request, budget, fill
+
+async def main():
+    assert HIREDIS_AVAILABLE != bool({hidden!r})
+    store = RedisStore({redis_server.url!r}, namespace="parser" + {hidden!r})
+    for n in range(8):
+        await fill(store, Request(b"/%d" % n), body=b"%d" % n * 40_000)
+    for _ in range(2):
+        answers = await asyncio.gather(*[store.lookup(Request(b"/%d" % n), budget()) for n in range(8)])
+        assert [answer.entry.body for answer in answers] == [b"%d" % n * 40_000 for n in range(8)]
+    await store.aclose()
+
+asyncio.run(main())
+"""
+    root = Path(__file__).parents[3]
+    run = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True)
+
+    assert (run.returncode, run.stderr) == (0, "")
