@@ -87,7 +87,7 @@ def epoch(store: Any) -> None:
     """Numbers of two epochs are compared."""
     guards = ("held[1] ~= epoch or", "")
     cut(store, "lookup", guards, ("or entry[1] ~= epoch", ""))
-    cut(store, "store", guards, ("if standing(sequence, replid) ~= epoch then", "if false then"))
+    cut(store, "store", guards, ("if standing(sequence, info) ~= epoch then", "if false then"))
 
 
 def maximum(store: Any) -> None:
