@@ -8,6 +8,9 @@ from redis import exceptions as driver
 
 from rcache.core.errors import BackendError
 
+DRIVER_ERRORS = (driver.RedisError, OSError, TimeoutError, EOFError)
+"""What the driver raises when a call got no answer that can be used."""
+
 PERMISSIONS = "grant the user of the URL `~rc:* +@all -@dangerous +info` (INFO tells a primary from a replica)"
 REPLICA = "this server is a replica, which may lag behind purges: point the URL at the primary"
 

@@ -6,7 +6,6 @@ checks what comes back. Nothing is decided by what this process remembers.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import secrets
@@ -15,19 +14,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis import asyncio as aredis
-from redis import exceptions as driver
 
 from rcache.core.codec import CodecError
 from rcache.core.entry import Entry, Found, Missing, Purge, Start
-from rcache.core.errors import BackendError, ConfigurationError
+from rcache.core.errors import ConfigurationError
 from rcache.core.keys import URL_TAG, Key, RedisNames, shard_of
 from rcache.core.vary import merge
 from rcache.ports import Ask, Budget
 from rcache.stores.redis import scripts
 from rcache.stores.redis.address import Address
-from rcache.stores.redis.breaker import Breaker
-from rcache.stores.redis.failures import REFUSALS, refusal, translated
-from rcache.stores.redis.pipe import DRIVER_ERRORS, Counters, Pipe
 from rcache.stores.redis.places import SPOTS, Place, Places, Spot, joined, split
 from rcache.stores.redis.records import (
     Decoded,
@@ -39,13 +34,12 @@ from rcache.stores.redis.records import (
     spell_guards,
 )
 from rcache.stores.redis.scripts import Script
-from rcache.stores.redis.sweeper import SWEEPS_LAST, SWEEPS_WAITING, Sweeper
-from rcache.stores.redis.sync import SyncPipe
+from rcache.stores.redis.sweeper import SWEEPS_LAST, SWEEPS_WAITING
+from rcache.stores.redis.trips import FullError, Trips
 
 ATTEMPTS = 3  # a URL's names are asked for again when another node came to know more of them
 _NAMESPACE = re.compile(r"[^\s{}\x00-\x1f\x7f]+")
 _STORES: weakref.WeakSet[RedisStore] = weakref.WeakSet()
-_INHERITED: list[object] = []  # connections of a parent process: closing them would disturb its event loop
 
 Arguments = tuple[bytes, ...]
 
@@ -71,14 +65,13 @@ class RedisStore:
         self.max_marks = max_marks
         self.shards = shards
         self.quarantine = quarantine
-        self.counters = Counters()
         self.names = RedisNames(namespace)
         self.lookup_script = scripts.LOOKUP
         self.store_script = scripts.STORE
         self.purge_script = scripts.PURGE
         self.repair_script = scripts.REPAIR
-        self._address = Address(url_or_client)
-        self._breaker = Breaker()
+        self._trips = Trips(Address(url_or_client), self._all_scripts, self.names.sweep.encode())
+        self.counters = self._trips.counters
         self._places = Places(self.names)
         self._sequence = self.names.sequence.encode()
         self._guards: Arguments = tuple(
@@ -86,19 +79,13 @@ class RedisStore:
         )
         self._keys = 3 + len(self._guards)
         self._epoch = b""
-        self._start_closed()
-        _STORES.add(self)
-
-    def _start_closed(self) -> None:
-        self._pipes: dict[asyncio.AbstractEventLoop, Pipe] = {}
-        self._sweepers: dict[asyncio.AbstractEventLoop, Sweeper] = {}
-        self._sync = SyncPipe(self._address, self.counters)
         self._decoded = Decoded()
+        _STORES.add(self)
 
     @property
     def is_down(self) -> bool:
         """The breaker is open: calls fail at once, but for a probe now and then."""
-        return self._breaker.is_open
+        return self._trips.is_down
 
     @property
     def trips(self) -> int:
@@ -123,7 +110,7 @@ class RedisStore:
             names = place.considered(ask.names)
             spot = self._spot(place, names, ask.variant(names) if names else b"")
             kept = self._decoded.held(spot.key, place.material, spot.variant)
-            reply = await self._spend(spot.command if kept is None else kept.command, budget)
+            reply = await self._trips.spend(spot.command if kept is None else kept.command, budget)
             if reply[0] != b"vary":
                 break
             place.names = merge(place.names, split(reply[5]))
@@ -183,7 +170,7 @@ class RedisStore:
         has_seen = 1 if self._epoch else 0
         arguments = (secrets.token_hex(8).encode(), b"%d" % has_seen, b"%d" % (self.quarantine * 1000))
         command = self.repair_script.call(1 + len(self._guards), self._sequence, *self._guards, *arguments)
-        reply = await self._spend(command, budget)
+        reply = await self._trips.spend(command, budget)
         epoch, number, is_quarantined, seconds, microseconds = reply
         self._epoch = epoch
         now = int(seconds) + int(microseconds) / 1e6
@@ -232,8 +219,8 @@ class RedisStore:
         bounds = (b"%d" % self.max_variants, b"%d" % ends)
         command = self.store_script.call(len(keys), *keys, joined(names), *bounds, *record)
         try:
-            reply: list[bytes] = await self._spend(command, budget)
-        except _FullError:
+            reply: list[bytes] = await self._trips.spend(command, budget)
+        except FullError:
             return [b"full"]
         return reply
 
@@ -242,33 +229,19 @@ class RedisStore:
     async def purge(self, tags: Sequence[str], timeout: float) -> Purge:
         """No entry that carries one of `tags`, and was started before, is used by anybody after this returned."""
         keys, arguments = self._purging(tags)
-        pipe = self._pipe()
-        command = self.purge_script.call(keys, *arguments)
-        try:
-            purged = _purged(self._accepted(await self._sent(pipe, command, pipe.attended() + timeout)))
-        except DRIVER_ERRORS as error:
-            raise self._failed(error) from error
+        purged = _purged(await self._trips.take(self.purge_script.call(keys, *arguments), timeout))
         if purged.entries:
-            self._sweeper(pipe).start()
+            self._trips.sweep()
         return purged
 
     def purge_sync(self, tags: Sequence[str], timeout: float, *, probe: bool = False) -> Purge:
         """`purge`, from any thread, with no event loop. A probe goes out even while the breaker is open."""
-        if not (probe or self._breaker.admits()):
-            raise BackendError(_OPEN)
         keys, arguments = self._purging(tags)
-        try:
-            reply = self._sync.call(self.purge_script, keys, arguments, timeout)
-        except DRIVER_ERRORS as error:
-            raise self._failed(error) from error
-        self._breaker.succeed()
-        return _purged(reply)
+        return _purged(self._trips.take_sync(self.purge_script, keys, arguments, timeout, probe))
 
     async def swept(self) -> None:
         """Returns when this loop has freed the bytes of what it purged."""
-        sweeper = self._sweepers.get(asyncio.get_running_loop())
-        if sweeper is not None:
-            await sweeper.wait()
+        await self._trips.swept()
 
     def _purging(self, tags: Sequence[str]) -> tuple[int, Arguments]:
         tags = list(dict.fromkeys(tags))
@@ -281,95 +254,23 @@ class RedisStore:
         bounds = (b"%d" % bound for bound in (self.max_marks, SWEEPS_WAITING, SWEEPS_LAST))
         return len(keys), (*keys, guards, *bounds)
 
-    # Trips
-
-    async def _spend(self, command: bytes, budget: Budget) -> Any:
-        """The reply, within what is left of the request's time, which is less afterwards."""
-        if budget.left <= 0:
-            raise BackendError("no time is left for Redis")
-        pipe = self._pipe()
-        began = pipe.attended()
-        try:
-            return self._accepted(await self._sent(pipe, command, began + budget.left))
-        except DRIVER_ERRORS as error:
-            raise self._failed(error) from error
-        finally:
-            budget.spend(pipe.attended() - began)
-
-    def _sent(self, pipe: Pipe, command: bytes, deadline: float) -> asyncio.Future[Any]:
-        if self._breaker.is_open and not self._breaker.admits():
-            raise BackendError(_OPEN)
-        return pipe.call(command, deadline)
-
-    def _accepted(self, reply: Any) -> Any:
-        if reply.__class__ is list and reply[0] in REFUSALS:
-            raise self._failed(refusal(reply))
-        if self._breaker.is_open:
-            self._breaker.succeed()
-        return reply
-
-    def _failed(self, error: BaseException) -> BackendError:
-        if isinstance(error, driver.OutOfMemoryError):
-            return _FullError("Redis is full")
-        failure = translated(error)
-        self._breaker.fail(str(failure))
-        return failure
-
-    def _pipe(self) -> Pipe:
-        """The pipe of the running loop."""
-        loop = asyncio.get_running_loop()
-        pipe = self._pipes.get(loop)
-        if pipe is None:
-            self._forget_closed_loops()
-            pipe = self._pipes[loop] = Pipe(self._address, self._scripts, self.counters)
-        return pipe
-
-    @property
-    def _scripts(self) -> tuple[Script, ...]:
+    def _all_scripts(self) -> tuple[Script, ...]:
         return self.lookup_script, self.store_script, self.purge_script, self.repair_script, scripts.SWEEP
-
-    def _sweeper(self, pipe: Pipe) -> Sweeper:
-        sweeper = self._sweepers.get(pipe.loop)
-        if sweeper is None:
-            sweeper = self._sweepers[pipe.loop] = Sweeper(pipe, self.names.sweep.encode())
-        return sweeper
 
     def forget_parent(self) -> None:
         """In a forked child: connections are the parent's, and locks may be held by threads that are not here."""
-        _INHERITED.append((self._pipes, self._sweepers, self._sync))
-        self._breaker = Breaker()
-        self._start_closed()
-
-    def _forget_closed_loops(self) -> None:
-        for loop, pipe in list(self._pipes.items()):
-            if loop.is_closed():
-                self._pipes.pop(loop, None)
-                self._sweepers.pop(loop, None)
-                pipe.discard()
-
-    # Ending
+        self._trips.forget_parent()
+        self._decoded = Decoded()
 
     async def aclose(self) -> None:
         """Lets go of what belongs to the running loop, and of what belongs to none. It opens again when it is used."""
-        loop = asyncio.get_running_loop()
-        sweeper, pipe = self._sweepers.pop(loop, None), self._pipes.pop(loop, None)
-        if sweeper is not None:
-            await sweeper.aclose()
-        if pipe is not None:
-            await pipe.aclose()
-        self.close()
+        await self._trips.aclose()
 
     def close(self) -> None:
         """`aclose` where no loop runs. Connections of a running loop end with it."""
-        self._sync.close()
-        self._forget_closed_loops()
+        self._trips.close()
 
 
-class _FullError(BackendError):
-    """Redis has no memory left for this write; it still answers."""
-
-
-_OPEN = "Redis did not answer lately; it is tried again soon"
 _REASONS = {
     b"absent": "absent",
     b"damaged": "damaged",

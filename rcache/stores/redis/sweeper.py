@@ -8,7 +8,8 @@ import contextlib
 from redis import exceptions as driver
 
 from rcache.core.errors import BackendError
-from rcache.stores.redis.pipe import DRIVER_ERRORS, Pipe
+from rcache.stores.redis.failures import DRIVER_ERRORS
+from rcache.stores.redis.pipe import Pipe
 from rcache.stores.redis.scripts import SWEEP
 
 SLICE = 200  # entries: about a millisecond of Redis' time

@@ -9,8 +9,8 @@ import redis
 from redis import exceptions as driver
 
 from rcache.stores.redis.address import Address
-from rcache.stores.redis.pipe import Counters
 from rcache.stores.redis.scripts import Script
+from rcache.stores.redis.wire import Counters
 
 KEPT = 4  # idle connections
 

@@ -170,7 +170,7 @@ async def test_no_time_left_is_no_outage(store):
 
 async def test_a_trip_after_idleness_is_charged(store):
     await fill(store, Request())
-    pipe = store._pipe()
+    pipe = store._trips.pipe()
     while pipe._watch is not None:
         await asyncio.sleep(0.001)
     time.sleep(0.02)  # the loop has nothing to do with Redis meanwhile
