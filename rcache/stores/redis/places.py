@@ -8,10 +8,9 @@ from rcache.core.keys import Key, RedisNames, digest
 from rcache.core.vary import merge
 from rcache.ports import Ask
 
-REMEMBERED = 8192  # URLs
-
-
-SPOTS = 32  # variants of one URL
+REMEMBERED = 4096  # URLs
+SPOTS = 8  # variants of one URL
+LONGEST = 1024  # bytes of a URL (and identity) that is remembered: clients choose them, and may choose long ones
 
 
 class Spot(NamedTuple):
@@ -44,7 +43,7 @@ class Place:
 
 
 class Places:
-    """The places of the URLs used last, bounded. A place that was forgotten costs a trip, never a wrong answer."""
+    """The places of URLs in use, bounded in number and length. A place that was forgotten costs a trip, never a wrong answer."""
 
     def __init__(self, spelling: RedisNames) -> None:
         self._spelling = spelling
@@ -56,10 +55,11 @@ class Places:
         place = self._places.get(key)
         if place is None:
             place = Place(self._spelling, key)
-            while len(self._places) >= REMEMBERED:
-                # The oldest; another thread may have taken it at the same time.
-                self._places.pop(next(iter(self._places), key), None)
-            self._places[key] = place
+            if len(place.material) <= LONGEST:
+                if len(self._places) >= REMEMBERED:
+                    # All at once: other threads may be here too, and taking the oldest would need a lock.
+                    self._places.clear()
+                self._places[key] = place
         return place
 
     def entry(self, place: Place, variant: bytes) -> bytes:

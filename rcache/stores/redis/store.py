@@ -189,9 +189,11 @@ class RedisStore:
         for _ in range(ATTEMPTS):
             considered = place.considered(names)
             reply = await self._store_as(ask, place, considered, entry, guards, registries, ends, budget)
-            if reply[0] != b"vary":
+            if reply[0] == b"stored":
                 place.names = considered
-                return bool(reply[0] == b"stored")
+                return True
+            if reply[0] != b"vary":
+                return False
             place.names = merge(place.names, split(reply[1]))
         return False
 

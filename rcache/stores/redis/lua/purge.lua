@@ -12,6 +12,7 @@
 -- ARGV[3]    how many registries may wait to be swept, and ARGV[4] for how many milliseconds
 -- returns    {number, entries}: the purge's number, and how many entries the registries held
 --@include rule
+--@include put
 
 local sequence, sweeps = KEYS[1], KEYS[2]
 local shards, max_marks = cjson.decode(ARGV[1]), tonumber(ARGV[2])
@@ -20,16 +21,6 @@ local info, refusal = history()
 if not info then
   if refusal == 'replica' then return redis.error_reply('READONLY this server is a replica') end
   return redis.error_reply(refusal)
-end
-
--- Carries a command out on a key. A value of another type gives way, which loses a guard or the epoch: a miss.
-local function put(command, name, ...)
-  local result = redis.pcall(command, name, ...)
-  if type(result) == 'table' and result.err then
-    redis.call('UNLINK', name)
-    result = redis.call(command, name, ...)
-  end
-  return result
 end
 
 -- Forgets the lowest marks of a shard; what can no longer be judged is born away, so that it is a miss.

@@ -16,6 +16,7 @@
 -- returns    {'stored'}, or why not: {'purged' | 'former' | 'lost' | 'quarantine' | 'expired' | 'replica'},
 --            {'vary', names that were not considered}, {'forbidden', error}
 --@include rule
+--@include put
 --@include names
 
 local sequence, vary, variants, key, plain = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -36,16 +37,6 @@ if objection then return {objection} end
 
 local needed = remembered(vary)
 if needed and not is_subset(needed, names) then return {'vary', needed} end
-
--- Carries a command out on a key; a value of another type under it is nobody's, and gives way.
-local function put(command, name, ...)
-  local result = redis.pcall(command, name, ...)
-  if type(result) == 'table' and result.err then
-    redis.call('UNLINK', name)
-    result = redis.call(command, name, ...)
-  end
-  return result
-end
 
 -- Lets a key live until `ends` at least. GT alone would leave a key without TTL as it is.
 local function outlive(name)
