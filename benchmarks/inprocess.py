@@ -123,9 +123,12 @@ async def compare(subjects: list[Subject], rounds: int) -> None:
     for subject in subjects:
         await verify(subject)
         await calibrate(subject)
+    gc.collect()
+    gc.freeze()  # with a million entries each collection between samples would take seconds
     for _ in range(rounds):
         for subject in random.sample(subjects, len(subjects)):
             subject.samples.append(await sample(subject, subject.turns))
+    gc.unfreeze()
     for subject in subjects:
         await verify(subject)
 
