@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks import inprocess, outage, plots, report, scale, wire
 
 HERE = Path(__file__).resolve().parent
+README = HERE.parent / "README.md"
 PARTS = ("wire", "inprocess", "outage", "scale")
 
 
@@ -27,7 +28,16 @@ def main() -> None:
     text = report.render(results)
     (directory / "results.md").write_text(text)
     plots.draw(results, directory / "plots")
+    if directory == HERE and "wire" in results:
+        _tell_readme(report.summary(results))
     print(text)
+
+
+def _tell_readme(summary: str) -> None:
+    """Puts the figures of this run where the README compares."""
+    begin, end = "<!-- benchmark:begin -->\n", "<!-- benchmark:end -->"
+    before, _, rest = README.read_text().partition(begin)
+    README.write_text(f"{before}{begin}{summary}\n{end}{rest.partition(end)[2]}")
 
 
 def _arguments() -> argparse.Namespace:

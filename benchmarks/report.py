@@ -147,6 +147,24 @@ def _wire_row(line: dict[str, Any]) -> tuple[str, ...]:
     return title, _spread(line["ratio"]), cpu, f"{line['p99_ms']:.1f}"
 
 
+def summary(results: dict[str, Any]) -> str:
+    """What the README says of speed: the rates over the wire, best first, and where to find the rest."""
+    lines = [line for line in results["wire"]["rows"] if "ratio" in line]
+    lines.sort(key=lambda line: line["ratio"][0], reverse=True)
+    rows = [(line["title"], f"{line['ratio'][0]:.2f}", f"{line['p99_ms']:.1f}") for line in lines]
+    said = [
+        "Requests per second over the wire, relative to a bare ASGI application that sends the same bytes; one uvicorn process, 32",
+        "connections, in one run of `make bench`. All rows, what they run and what else was measured stand in",
+        "[benchmarks](benchmarks/results.md).",
+        "",
+        *_table(("40 items as JSON", "bare = 1", "p99 in ms"), *rows),
+        "A hit on Redis asks Redis each time; the body of a URL that is asked for again and again does not travel again.",
+        "",
+        "![requests per second](benchmarks/plots/wire.svg)",
+    ]
+    return "\n".join(said)
+
+
 def _inprocess(results: dict[str, Any]) -> Iterator[str]:
     if "inprocess" not in results:
         return
