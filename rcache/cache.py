@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rcache import signals
 from rcache.clock import Clock, SystemClock
-from rcache.core.errors import ConfigurationError
+from rcache.core.errors import BackendError, ConfigurationError
 from rcache.core.settings import seconds, size
 from rcache.core.tags import check_tag
 from rcache.engine.purge import OnOutage, Purged, Purger
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from rcache.ports import Store
 
 _caches: weakref.WeakSet[Cache] = weakref.WeakSet()
-_SOURCES = (signals.entity_saved, signals.entity_deleted)
 
 
 class Cache:
@@ -72,8 +71,8 @@ class Cache:
         self.deadline = seconds(deadline, "deadline")
         self.key_host = key_host
         bounds = {
-            "max_variants": _at_least_one(max_variants, "max_variants"),
-            "max_marks": _at_least_one(max_marks, "max_marks"),
+            "max_variants": _count(max_variants, "max_variants", 1000),
+            "max_marks": _count(max_marks, "max_marks", 100_000_000),
         }
         self.store: Store = _store(url, namespace, size(max_bytes, "max_bytes"), bounds, self.clock)
         self.flights = Flights()
@@ -97,8 +96,6 @@ class Cache:
         if not self.is_open:
             self.is_open = True
             _caches.add(self)
-            for signal in _SOURCES:
-                signal.connect(self._on_entity_changed)
 
     async def invalidate(self, *tags: str, wait: bool = True) -> Purged:
         """Purges every entry that carries one of `tags`, exactly as spelled; returns once that has landed.
@@ -131,9 +128,6 @@ class Cache:
             )
         return purged
 
-    def _on_entity_changed(self, sender: Any, *, identity: object = None, **_: Any) -> None:
-        self.invalidate_sync(*entity_tags(sender, identity))
-
     async def close(self) -> None:
         """Lets go of connections and, embedded, of all entries. Purges under way are waited for."""
         self._leave()
@@ -149,8 +143,6 @@ class Cache:
     def _leave(self) -> None:
         self.is_open = False
         _caches.discard(self)
-        for signal in _SOURCES:
-            signal.disconnect(self._on_entity_changed)
 
     async def __aenter__(self) -> Self:
         return self
@@ -168,9 +160,9 @@ def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check_tag(tag) for tag in tags))
 
 
-def _at_least_one(value: int, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{name}={value!r} must be a whole number of at least 1")
+def _count(value: int, name: str, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ConfigurationError(f"{name}={value!r} must be a whole number from 1 to {most:,}")
     return value
 
 
@@ -203,6 +195,23 @@ def entity_tags(sender: Any, identity: object) -> tuple[str, ...]:
     if isinstance(identity, tuple):
         identity = ":".join(str(part).replace("%", "%25").replace(":", "%3A") for part in identity)
     return (f"{name}:{identity}", name)
+
+
+def _on_entity_changed(sender: Any, *, identity: object = None, **_: Any) -> None:
+    """Purges in every open cache; one that cannot be reached does not keep the others from it."""
+    tags = entity_tags(sender, identity)
+    failures = []
+    for cache in list(_caches):
+        try:
+            cache.invalidate_sync(*tags)
+        except BackendError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+for _source in (signals.entity_saved, signals.entity_deleted):
+    _source.connect(_on_entity_changed)
 
 
 def only_cache() -> Cache:

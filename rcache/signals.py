@@ -1,7 +1,7 @@
 """Signals (blinker) that tell what rcache did, and two by which anybody feeds it changes.
 
-Receivers are called in the sender's thread, at once and in no certain order; they are plain functions (blinker refuses to
-call a coroutine function from here), and are held weakly unless connected with `weak=False`.
+Receivers are called in the sender's thread, at once and in no certain order; they are plain functions (a coroutine function
+is never awaited here, which is logged), and are held weakly unless connected with `weak=False`.
 
 | signal | sender | keywords |
 | --- | --- | --- |
@@ -18,6 +18,7 @@ name, else its class name in lower case. An identity of several parts is a tuple
 from __future__ import annotations
 
 import logging
+from inspect import iscoroutine
 from typing import Any
 
 from blinker import NamedSignal, Namespace
@@ -37,6 +38,11 @@ def notify(signal: NamedSignal, sender: object, **details: Any) -> None:
     """Calls every receiver; one that raises is logged, and neither stops the others nor breaks the caller."""
     for receiver in signal.receivers_for(sender):
         try:
-            receiver(sender, **details)
+            answer = receiver(sender, **details)
+            if iscoroutine(answer):
+                answer.close()
+                logger.error(
+                    "%r is asynchronous, and receivers of %s are called without an event loop", receiver, signal.name
+                )
         except Exception:
             logger.exception("a receiver of %s raised", signal.name)

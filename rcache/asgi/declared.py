@@ -6,10 +6,10 @@ Templates are filled with the values that the endpoint gets, so FastAPI's own va
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from starlette.requests import Request
 
@@ -21,6 +21,7 @@ class Declared:
     path_fields: tuple[Any, ...]
     query_fields: tuple[Any, ...]
     names: frozenset[str]
+    query_aliases: Mapping[str, str]  # what a query parameter is called on the wire
     headers: tuple[str, ...]
     cookies: tuple[str, ...]
     has_security: bool
@@ -39,8 +40,8 @@ class Declared:
         return values
 
 
-def declared(dependant: Any) -> Declared:
-    """Reads a route's dependant, FastAPI's tree of parameters and dependencies."""
+def declared(dependant: Any, dependencies: Iterable[Any] = ()) -> Declared:
+    """Reads a route's dependant, FastAPI's tree of parameters and dependencies, and those named beside the endpoint."""
     dependants = list(_walk(dependant))
     path_fields = tuple(field for each in dependants for field in each.path_params)
     query_fields = tuple(field for each in dependants for field in each.query_params)
@@ -52,9 +53,10 @@ def declared(dependant: Any) -> Declared:
         path_fields=path_fields,
         query_fields=query_fields,
         names=frozenset(name for field in (*path_fields, *query_fields) for name, _ in _named(field)),
+        query_aliases={name: alias for field in query_fields for name, alias in _named(field)},
         headers=tuple(sorted(name.lower() for name in headers)),
         cookies=tuple(sorted(cookies)),
-        has_security=any(_is_security(each) for each in dependants),
+        has_security=any(map(_is_security, dependants)) or any(map(_says_security, dependencies)),
     )
 
 
@@ -65,12 +67,23 @@ def _walk(dependant: Any) -> Iterator[Any]:
 
 
 def _is_security(dependant: Any) -> bool:
+    from fastapi.dependencies.utils import get_typed_signature
     from fastapi.security.base import SecurityBase
 
     call = dependant.call
     while isinstance(call, partial):
         call = call.func
-    return isinstance(call, SecurityBase) or bool(getattr(dependant, "own_oauth_scopes", None))
+    if isinstance(call, SecurityBase) or getattr(dependant, "own_oauth_scopes", None):
+        return True
+    # A plain function under Security(...) leaves no trace in the tree, only in the signature of who depends on it.
+    parameters = get_typed_signature(call).parameters.values() if call is not None else ()
+    return any(map(_says_security, (each for one in parameters for each in (one.default, *get_args(one.annotation)))))
+
+
+def _says_security(dependency: Any) -> bool:
+    from fastapi.params import Security
+
+    return isinstance(dependency, Security)
 
 
 def _model(field: Any) -> Any | None:

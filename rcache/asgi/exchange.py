@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rcache.asgi.fill import Fill
+from rcache.asgi.fill import Fill, Seen
 from rcache.asgi.inquiry import Inquiry
 from rcache.asgi.plan import Plan
 from rcache.asgi.responders import Forward, replay
@@ -85,6 +85,17 @@ class Exchange:
         else:
             await self._ask(ask)
 
+    async def pass_guarded(self, seen: Seen) -> None:
+        """Lets a request through that a CacheMiddleware further out handles, once its guard here has let it pass."""
+        if self._plan.options is not seen.options:  # the very same rule has been asked already
+            seen.is_inner_keyed = True
+            try:
+                await self._plan.identity(self._scope)
+            except HTTPException as error:
+                await self._refuse(error)
+                return
+        await self._app(self._scope, self._receive, self._send)
+
     async def _ask(self, ask: Inquiry) -> None:
         """Answers from the store, from another request's flight, or from the application."""
         reason = self._cache.uncacheable.reason(ask.key, self._personal is not None)
@@ -145,8 +156,8 @@ class Exchange:
     async def _fill(self, ask: Inquiry, missing: Missing, flight: Flight | None) -> None:
         self._cache.stats.misses += 1
         personal, budget = self._personal, self._budget
-        fill = Fill(self._cache, self._plan, ask, missing, personal=personal, budget=budget, flight=flight)
-        self._scope[SEEN] = True
+        seen = self._scope[SEEN] = Seen(self._plan.options)
+        fill = Fill(self._cache, self._plan, ask, missing, personal=personal, budget=budget, flight=flight, seen=seen)
         try:
             await fill.run(self._app, self._scope, self._receive, self._send)
         finally:  # whoever calls again with this scope makes a new request
@@ -158,7 +169,7 @@ class Exchange:
         await self._forward(cache_status.forward("bypass", detail=reason))
 
     async def _forward(self, field: bytes) -> None:
-        self._scope[SEEN] = True
+        self._scope[SEEN] = Seen(self._plan.options)
         try:
             await Forward(self._send, field).run(self._app, self._passing, self._scope, self._receive)
         finally:

@@ -20,8 +20,8 @@ from rcache.core import cache_status
 from rcache.core.entry import Entry, Missing
 from rcache.core.errors import BackendError
 from rcache.core.headers import joined, values
+from rcache.core.policy import Options
 from rcache.core.storing import may_store, stored_headers
-from rcache.core.tags import TagError
 from rcache.core.validation import not_modified, not_modified_headers, strong_etag
 from rcache.core.vary import merge, vary_names
 from rcache.current import RequestScope, request_scope
@@ -47,12 +47,23 @@ _LASTING = frozenset(
         "no-freshness",
         "credentials",
         "too-many-tags",
+        "inner-key",
     )
 )
 """Reasons that lie in the URL rather than in one answer, so that the next request need not ask the store."""
 
 _HARMLESS = frozenset(("http.response.debug", "http.response.early_hint", "http.response.push"))
 _SENT_BY_SERVER = ("http.response.pathsend", "http.response.zerocopysend")
+
+
+class Seen:
+    """In the scope of a request that a CacheMiddleware handles, for those further in."""
+
+    __slots__ = ("is_inner_keyed", "options")
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.is_inner_keyed = False  # a rule further in tells answers apart in a way that our key does not
 
 
 class Fill:
@@ -68,6 +79,7 @@ class Fill:
         personal: str | None,
         budget: Budget,
         flight: Flight | None,
+        seen: Seen,
     ) -> None:
         self._cache = cache
         self._plan = plan
@@ -76,6 +88,7 @@ class Fill:
         self._personal = personal
         self._budget = budget
         self._flight = flight
+        self._seen = seen
         self._looked_up = cache.clock.monotonic()
         self._request = RequestScope(cache, set())
         self._held: Message | None = None
@@ -147,6 +160,8 @@ class Fill:
         self._verdict = verdict
         self._promised = 0 if self._status == 204 else _content_length(self._headers)
         reason = verdict.reason
+        if reason is None and self._seen.is_inner_keyed:
+            reason = "inner-key"
         if reason is None and message.get("trailers"):
             reason = "trailers"
         if reason is None and self._promised is not None and self._promised > self._cache.max_body:
@@ -201,7 +216,7 @@ class Fill:
             told = self._personal if reason == "credentials" and self._personal else reason
             self._cache.uncacheable.note(self._ask.key, self._personal is not None, told)
             self._plan.tell_once(told)
-        elif reason == "tag":
+        elif reason in ("tag", "stale"):
             self._plan.tell_once(reason, detail)
 
     # The body
@@ -263,7 +278,7 @@ class Fill:
             return self._unstored("incomplete")
         try:
             tags = self._plan.tags({**self._scope, **self._place}) | (self._request.tags or set())
-        except (TagError, ValueError, TypeError) as error:
+        except Exception as error:  # callables and validators are the application's own
             return self._unstored("tag", str(error))
         if len(tags) > MAX_TAGS:
             return self._unstored("too-many-tags")

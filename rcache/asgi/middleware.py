@@ -60,7 +60,7 @@ class CacheMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if SEEN in scope:
-            await self.app(scope, receive, send)
+            await self._pass(scope, receive, send)
             return
         kind = scope["type"]
         if kind == "http" and (scope["method"] == "GET" or scope["method"] == "HEAD"):
@@ -86,6 +86,15 @@ class CacheMiddleware:
             await self.app(scope, receive, send)
         finally:
             request_scope.reset(token)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A request that a CacheMiddleware further out handles: only who may see the answer is still asked here."""
+        plan = self._routes.plan(scope)
+        if plan is None or not plan.is_keyed:
+            await self.app(scope, receive, send)
+        else:
+            fields = dict(scope["headers"])
+            await Exchange(self.app, self._passing, plan, scope, fields, receive, send).pass_guarded(scope[SEEN])
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -22,7 +22,7 @@ from rcache.core.errors import ConfigurationError
 from rcache.core.headers import joined, values
 from rcache.core.keys import prefixed
 from rcache.core.policy import Options, is_async
-from rcache.core.tags import TagError, check_tag
+from rcache.core.tags import TagError, Template, check_tag
 from rcache.core.vary import COOKIE
 
 logger = logging.getLogger("rcache")
@@ -73,7 +73,7 @@ class Plan:
         self.statuses = options.statuses
         self.query = options.query
         self.is_keyed = options.key_by is not None or options.guard is not None
-        self._options = options
+        self.options = options
         self._declared = declared
         self._selecting = selecting
         self._app = app
@@ -89,23 +89,24 @@ class Plan:
         self._check_templates(path_names | (declared.names if declared else frozenset()))
 
     def _selecting_names(self) -> tuple[str, ...]:
-        cookies = self._options.cookies
+        cookies = self.options.cookies
         named = () if cookies is None or cookies == "ignore" else cookies
         declared = self._declared
-        if declared is not None and cookies != "ignore":
+        if declared is not None:  # what the endpoint reads tells answers apart, whatever else is ignored
             named = (*named, *declared.cookies)
         headers = declared.headers if declared is not None else ()
-        return tuple(sorted({*self._selecting, *self._options.vary, *headers, *(COOKIE + name for name in named)}))
+        return tuple(sorted({*self._selecting, *self.options.vary, *headers, *(COOKIE + name for name in named)}))
 
     def _exported_names(self) -> tuple[bytes, ...]:
         """What our Vary adds to the answer's own: caches outside that are told a freshness must tell apart what we do."""
-        names = set(self._options.vary)
+        names = set(self.options.vary)
         if self.client_ttl is not None:
             names.update("cookie" if name.startswith(COOKIE) else name for name in self.names)
         return tuple(name.encode() for name in sorted(names))
 
     def _check_templates(self, known: frozenset[str]) -> None:
-        for template in self._options.templates:
+        for template in self.options.templates:
+            self._check_counted(template)
             missing = template.names - known
             if missing:
                 raise ConfigurationError(
@@ -113,13 +114,24 @@ class Plan:
                     f"it has {', '.join(sorted(known)) or 'no parameters'}, and any query parameter as {{query.NAME}}"
                 )
 
+    def _check_counted(self, template: Template) -> None:
+        """A tag made of a parameter that does not count would name what another request asked for."""
+        if self.query is None:
+            return
+        aliases = self._declared.query_aliases if self._declared is not None else {}
+        used = {*template.query_names, *(aliases[name] for name in template.names if name in aliases)}
+        if uncounted := sorted(name for name in used if name.encode() not in self.query):
+            raise ConfigurationError(
+                f"{self.label}: the tag {template.text!r} is made of {', '.join(uncounted)}, which query= leaves out: add it there"
+            )
+
     # Questions about a request
 
     def personal(self, headers: Sequence[tuple[bytes, bytes]], fields: Mapping[bytes, bytes]) -> str | None:
         """Why a request is somebody's own in a way the key does not tell: "authorization", "cookie", or None."""
         if b"authorization" in fields:
             return "authorization"
-        if b"cookie" in fields and self._options.cookies is None:
+        if b"cookie" in fields and self.options.cookies is None:
             return "cookie" if cookie_fields.matters(values(headers, b"cookie"), self._counted) else None
         return None
 
@@ -129,7 +141,7 @@ class Plan:
         Where the header or cookie that `key_by` names is absent, nobody was told apart, and credentials of another kind
         still make the request somebody's own. Raises what the guard raises.
         """
-        options = self._options
+        options = self.options
         request = self.request(scope)
         parts: list[bytes | None] = []
         if options.guard is not None:
@@ -141,7 +153,9 @@ class Plan:
                     type(answer).__name__,
                 )
                 return None, False
-            parts.append(None if answer is None else str(answer).encode("utf-8", "surrogatepass"))
+            # With its type: 1 and "1" are two answers.
+            told = None if answer is None else f"{type(answer).__qualname__}:{answer!r}"
+            parts.append(None if told is None else told.encode("utf-8", "surrogatepass"))
         if callable(options.key_by):
             key = _called_key(options.key_by, request)
             if key is None:
@@ -173,7 +187,7 @@ class Plan:
         """The rule's tags for this request. Raises TagError or ValueError where one cannot be made."""
         if self._constant_tags is not None:
             return self._constant_tags
-        options = self._options
+        options = self.options
         request = self.request(scope)
         filled = self._declared.values(request) if self._declared is not None else request.path_params
         tags = {template.fill(filled, lambda name: request.query_params.get(name)) for template in options.templates}

@@ -91,11 +91,15 @@ class Routes:
             self.check(scope)
         tree, table = self._tree, self._table
         plan = self._decide(tree, scope)
-        if tree.is_plain and len(scope["path"]) <= LONGEST_PATH:
+        if tree.is_plain and len(scope["path"]) <= LONGEST_PATH and (plan is not None or self._is_settled(tree, scope)):
             if len(table) >= TABLE_SIZE:
                 table.clear()
             table[key] = plan
         return plan
+
+    def _is_settled(self, tree: Tree, scope: Scope) -> bool:
+        """Whether a path without a rule stays without: one that no route answers may get a route later."""
+        return not tree.nodes or match(tree.nodes, self._as_routed(scope))[0] is not None
 
     def _decide(self, tree: Tree, scope: Scope) -> Plan | None:
         node, _ = match(tree.nodes, self._as_routed(scope))

@@ -164,7 +164,7 @@ def _leaf(route: Any, path: str, app: Any, names: frozenset[str]) -> Node:
             raise ConfigurationError(f"{path}: @cached on {_name(endpoint)}, which answers a WebSocket, not GET")
         return Node(route.matches, label)
     _check_methods(route, path, endpoint, is_marked=options is not None)
-    facts = declared(dependant) if dependant is not None else None
+    facts = declared(dependant, getattr(route, "dependencies", ())) if dependant is not None else None
     return Node(route.matches, label, options, facts, names, app)
 
 

@@ -86,13 +86,26 @@ def forgetting(store: Any) -> None:
 def epoch(store: Any) -> None:
     """Numbers of two epochs are compared."""
     guards = ("held[1] ~= epoch or", "")
-    cut(store, "lookup", guards, ("or entry[1] ~= epoch", ""))
-    cut(store, "store", guards, ("if standing(sequence, info) ~= epoch then", "if false then"))
+    cut(
+        store,
+        "lookup",
+        guards,
+        ("or entry[1] ~= epoch", ""),
+        ("if start > tonumber(number) then return answer('former') end", ""),
+    )
+    cut(
+        store,
+        "store",
+        guards,
+        ("if current ~= epoch then", "if false then"),
+        ("if start > tonumber(number) then return {'former'} end", ""),
+    )
 
 
 def maximum(store: Any) -> None:
     """A mark is set, not raised."""
-    cut(store, "purge", ("put('ZADD', shard[2], 'GT', mark,", "put('ZADD', shard[2], mark,"))
+    unnoticed = ("then redis.call('HDEL', sequence, 'epoch') end", "then end")
+    cut(store, "purge", ("put('ZADD', shard[2], 'GT', mark,", "put('ZADD', shard[2], mark,"), unnoticed)
 
 
 def quarantine(store: Any) -> None:

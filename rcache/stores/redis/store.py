@@ -79,6 +79,7 @@ class RedisStore:
         )
         self._keys = 3 + len(self._guards)
         self._epoch = b""
+        self._is_sweep_due = False
         self._decoded = Decoded()
         _STORES.add(self)
 
@@ -191,6 +192,9 @@ class RedisStore:
             reply = await self._store_as(ask, place, considered, entry, guards, registries, ends, budget)
             if reply[0] == b"stored":
                 place.names = considered
+                if self._is_sweep_due:  # what was purged without a loop is swept by the next to have one
+                    self._is_sweep_due = False
+                    self._trips.sweep()
                 return True
             if reply[0] != b"vary":
                 return False
@@ -239,7 +243,10 @@ class RedisStore:
     def purge_sync(self, tags: Sequence[str], timeout: float, *, probe: bool = False) -> Purge:
         """`purge`, from any thread, with no event loop. A probe goes out even while the breaker is open."""
         keys, arguments = self._purging(tags)
-        return _purged(self._trips.take_sync(self.purge_script, keys, arguments, timeout, probe))
+        purged = _purged(self._trips.take_sync(self.purge_script, keys, arguments, timeout, probe))
+        if purged.entries:
+            self._is_sweep_due = True
+        return purged
 
     async def swept(self) -> None:
         """Returns when this loop has freed the bytes of what it purged."""

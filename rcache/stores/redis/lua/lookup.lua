@@ -59,6 +59,7 @@ if not is_whole or entry[1] ~= epoch then
   return answer(redis.call('EXISTS', key) == 1 and 'damaged' or 'absent')
 end
 
+if start > tonumber(number) then return answer('former') end -- the sequence was set back
 local judged, objection = pcall(judge_all, epoch, start, now, shards)
 if not judged then return answer('damaged') end
 if objection then return answer(objection) end

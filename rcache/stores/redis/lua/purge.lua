@@ -43,6 +43,12 @@ end
 local number = put('HINCRBY', sequence, 'n', 1)
 local mark = string.format('%.0f', number)
 
+-- Numbers only grow. If this one does not, the sequence was set back, and nothing can be judged by numbers any more.
+for _, shard in ipairs(shards) do
+  local highest = redis.pcall('ZRANGE', shard[2], -1, -1, 'WITHSCORES')
+  if not highest.err and highest[2] and tonumber(highest[2]) >= number then redis.call('HDEL', sequence, 'epoch') end
+end
+
 -- Marks first: a script that fails is not rolled back.
 for _, shard in ipairs(shards) do
   for position = 3, #shard do

@@ -25,6 +25,8 @@ end
 local function standing(sequence, info)
   local seq = redis.pcall('HMGET', sequence, 'epoch', 'n', 'replid')
   if seq.err or not seq[1] or not seq[2] or not seq[3] then return nil end
+  -- A number beyond fifteen digits would lose its last ones on the way through Lua.
+  if #seq[2] > 15 or not string.find(seq[2], '^%d+$') then return nil end
   if not string.find(info, 'master_replid:' .. seq[3] .. '\r', 1, true) then return nil end
   return seq[1], seq[2]
 end

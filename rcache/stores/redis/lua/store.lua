@@ -31,7 +31,9 @@ end
 
 local now = clock()
 if ends <= now then return {'expired'} end
-if standing(sequence, info) ~= epoch then return {'lost'} end
+local current, number = standing(sequence, info)
+if current ~= epoch then return {'lost'} end
+if start > tonumber(number) then return {'former'} end -- the sequence was set back
 local objection = judge_all(epoch, start, now, cjson.decode(guards))
 if objection then return {objection} end
 
