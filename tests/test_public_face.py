@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import subprocess
 import sys
@@ -32,6 +33,12 @@ from rcache import (
     signals,
 )
 from tests.support import EPOCH, HandClock, RawClient
+
+
+@pytest.fixture(autouse=True)
+def _no_cache_left_over() -> None:
+    """Applications of earlier tests lie in reference cycles, and their caches with them."""
+    gc.collect()
 
 
 @pytest.fixture
