@@ -54,7 +54,7 @@ class Exchange:
         self._personal: str | None = None
         self._is_get = scope["method"] == "GET"
         # The timer that watches over it may be a tick late, and the answer is to be in time all the same.
-        self._budget = Budget(0.95 * self._cache.deadline)
+        self._budget = Budget(0.9 * self._cache.deadline)
         if not self._cache.is_open:
             self._cache.open()
 
