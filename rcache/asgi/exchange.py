@@ -112,8 +112,10 @@ class Exchange:
                 await self._bypass("outage")
                 return
             if isinstance(found, Found):
-                await self._serve(ask, found)
-                return
+                if found.entry.ttl(found.now) > 0:
+                    await self._serve(ask, found)
+                    return
+                found = Missing(found.start, found.now, "expired", found.names)
             if not self._is_get or found.start is None:
                 self._cache.stats.misses += 1
                 await self._forward(cache_status.forward("miss", detail=None if found.start else found.reason))
@@ -151,7 +153,7 @@ class Exchange:
             return Ending.AGAIN
         self._cache.stats.collapsed += 1
         field = cache_status.forward("miss", collapsed=True)
-        await replay(self._cache, Found(entry, entry.stored_at), self._scope, self._fields, self._send, field)
+        await replay(self._cache, Found(entry, entry.stored_at, entry.start), self._scope, self._fields, self._send, field)
         return None
 
     async def _fill(self, ask: Inquiry, missing: Missing, flight: Flight | None) -> None:

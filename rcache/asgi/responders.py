@@ -26,7 +26,7 @@ async def replay(
 
     `fields` are the request's headers, `status_field` is what Cache-Status says in place of a hit.
     """
-    entry, now = found
+    entry, now, _, _ = found
     age = int(now - entry.stored_at + entry.initial_age)
     replayed = entry.replayed
     if replayed is None or replayed[0] != age or status_field is not None:

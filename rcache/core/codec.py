@@ -13,7 +13,7 @@ import orjson
 from rcache.core.entry import Entry, Start
 from rcache.core.errors import RCacheError
 
-VERSION: Final = b"\x01"
+VERSION: Final = b"\x02"
 
 
 class CodecError(RCacheError):
@@ -27,12 +27,19 @@ def encode_head(entry: Entry) -> bytes:
         (
             entry.status,
             fields,
-            float(entry.lifetime),
             float(entry.initial_age),
-            None if entry.etag is None else entry.etag.decode("latin-1"),
-            None if entry.last_modified is None else entry.last_modified.decode("latin-1"),
+            float(entry.lifetime),
+            _text(entry.etag),
+            _text(entry.last_modified),
             entry.client_ttl,
             entry.is_shared,
+            float(entry.retention),
+            float(entry.stale_while_revalidate),
+            float(entry.stale_if_error),
+            entry.must_revalidate,
+            entry.is_own_etag,
+            entry.coding,
+            entry.length,
         )
     )
 
@@ -42,35 +49,38 @@ def decode_entry(head: bytes, *, body: bytes, start: Start, tags: tuple[str, ...
     if head[:1] != VERSION:
         raise CodecError("another version of the format")
     try:
-        status, fields, lifetime, initial_age, etag, last_modified, client_ttl, is_shared = orjson.loads(head[1:])
+        status, fields, initial_age, lifetime, etag, last_modified, *rest = orjson.loads(head[1:])
         octets = [text.encode("latin-1") for text in fields]
         headers = tuple(zip(octets[::2], octets[1::2], strict=True))
-        if not _is_plausible(status, lifetime, initial_age, client_ttl, is_shared):
+        times = (initial_age, lifetime)
+        if not (type(status) is int and 100 <= status <= 999 and _are(times, _FLOATS) and _are(rest, _REST)):
             raise CodecError("a field of another type")
         return Entry(
-            start,
-            status,
-            headers,
-            body,
-            tags,
-            stored_at,
-            initial_age,
-            lifetime,
-            None if etag is None else etag.encode("latin-1"),
-            None if last_modified is None else last_modified.encode("latin-1"),
-            client_ttl,
-            is_shared,
+            start, status, headers, body, tags, stored_at, *times, _octets(etag), _octets(last_modified), *rest
         )
     except (ValueError, TypeError, AttributeError) as error:  # UnicodeError and JSONDecodeError are ValueErrors
         raise CodecError("damaged") from error
 
 
-def _is_plausible(status: object, lifetime: object, age: object, client_ttl: object, is_shared: object) -> bool:
-    return (
-        type(status) is int
-        and 100 <= status <= 999
-        and type(lifetime) is float
-        and type(age) is float
-        and (client_ttl is None or type(client_ttl) is int)
-        and type(is_shared) is bool
-    )
+_FLOATS: Final = ((float,), (float,))
+_REST: Final = (
+    (int, type(None)),  # client_ttl
+    (bool,),
+    *((float,),) * 3,
+    (bool,),
+    (bool,),
+    (str, type(None)),  # coding
+    (int,),
+)
+
+
+def _are(values: tuple[object, ...] | list[object], kinds: tuple[tuple[type, ...], ...]) -> bool:
+    return len(values) == len(kinds) and all(type(value) in kind for value, kind in zip(values, kinds, strict=True))
+
+
+def _text(octets: bytes | None) -> str | None:
+    return None if octets is None else octets.decode("latin-1")
+
+
+def _octets(text: str | None) -> bytes | None:
+    return None if text is None else text.encode("latin-1")

@@ -35,6 +35,13 @@ class Entry:
     last_modified: bytes | None = None
     client_ttl: int | None = None  # seconds of freshness exported to clients on purpose
     is_shared: bool = False  # may answer requests with credentials (RFC 9111 §3.5)
+    retention: float = 0.0  # seconds past its lifetime for which it is kept, to be validated or to be served stale
+    stale_while_revalidate: float = 0.0  # seconds past its lifetime (RFC 5861 §3)
+    stale_if_error: float = 0.0  # seconds past its lifetime (RFC 5861 §4)
+    must_revalidate: bool = False  # once stale it answers nobody unvalidated, whoever asks (RFC 9111 §5.2.2.2)
+    is_own_etag: bool = False  # the ETag was computed here: the application would not know it
+    coding: str | None = None  # what the body is kept in, while `headers` speak of it as it was
+    length: int = 0  # of the body without that coding
     replayed: tuple[int, list[tuple[bytes, bytes]]] | None = field(default=None, repr=False, compare=False)
     """The header pairs last sent, for the whole second of age that they hold for."""
 
@@ -47,6 +54,11 @@ class Entry:
         return self.lifetime - self.age(now)
 
     @property
+    def gone_at(self) -> float:
+        """When it is kept no longer, on the store's clock."""
+        return self.stored_at - self.initial_age + self.lifetime + self.retention
+
+    @property
     def size(self) -> int:
         """Bytes it occupies, near enough for a bound: content plus what the objects around it cost."""
         fields = sum(len(name) + len(value) for name, value in self.headers) + 120 * len(self.headers)
@@ -57,10 +69,12 @@ ENTRY_OVERHEAD: Final = 700
 
 
 class Found(NamedTuple):
-    """An entry that the one rule allows, fresh at `now`."""
+    """An entry that the one rule allows at `now`, fresh or not, and the start of a fill that would take its place."""
 
     entry: Entry
     now: float
+    start: Start
+    names: tuple[str, ...] = ()  # what selects among the URL's variants
 
 
 class Missing(NamedTuple):
@@ -68,7 +82,7 @@ class Missing(NamedTuple):
 
     start: Start | None
     now: float
-    reason: str  # absent | expired | purged | quarantine | damaged | lost
+    reason: str  # absent | purged | quarantine | damaged | lost
     names: tuple[str, ...] = ()  # what selects among the URL's variants, as far as is known
 
 

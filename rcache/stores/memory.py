@@ -37,13 +37,14 @@ class _Page:
 class _Slot:
     """One stored entry, and where it hangs."""
 
-    __slots__ = ("entry", "key", "size", "stale_at", "variant", "verified")
+    __slots__ = ("entry", "gone_at", "key", "size", "stale_at", "variant", "verified")
 
     def __init__(self, key: Key, variant: bytes, entry: Entry, verified: int) -> None:
         self.key = key
         self.variant = variant
         self.entry = entry
-        self.stale_at = entry.stored_at - entry.initial_age + entry.lifetime
+        self.gone_at = entry.gone_at
+        self.stale_at = self.gone_at - entry.retention
         self.size = entry.size + sum(len(part) for part in key if part is not None) + len(variant)
         self.verified = verified  # the store's `_changes` at which the one rule last allowed it
 
@@ -117,10 +118,10 @@ class MemoryStore:
             self._used.move_to_end(slot)
         except KeyError:  # evicted by another thread since; the answer is as right as before
             pass
-        return _found(Found, (slot.entry, now))
+        return _found(Found, (slot.entry, now, self._start, ()))
 
     async def lookup(self, ask: Ask, budget: Budget) -> Found | Missing:
-        """The entry that `ask` selects if the one rule allows it and it is fresh, else the start of a fill."""
+        """The entry that `ask` selects if the one rule allows it, fresh or not, else the start of a fill."""
         now = self._time()
         page = self._pages.get(ask.key)
         if page is None:
@@ -132,14 +133,15 @@ class MemoryStore:
         if slot is None:
             return self._missing(now, "absent", names)
         with self._lock:
-            refusal = self._refusal(slot.entry) or ("expired" if now >= slot.stale_at else None)
+            refusal = self._refusal(slot.entry) or ("absent" if now >= slot.gone_at else None)
+            start = self._start
             if refusal is None:
                 slot.verified = self._changes
                 if slot in self._used:
                     self._used.move_to_end(slot)
             else:
                 self._drop(slot)
-        return Found(slot.entry, now) if refusal is None else self._missing(now, refusal, names)
+        return Found(slot.entry, now, start, names) if refusal is None else self._missing(now, refusal, names)
 
     def _missing(self, now: float, reason: str, names: tuple[str, ...]) -> Missing:
         with self._lock:
@@ -193,7 +195,7 @@ class MemoryStore:
         key = ask.key
         with self._lock:
             self._sweep()
-            if self._refusal(entry) is not None or entry.ttl(self._time()) <= 0:
+            if self._refusal(entry) is not None or entry.gone_at <= self._time():
                 return False
             page = self._pages.get(key)
             known = merge(page.names, names) if page is not None else names
@@ -211,7 +213,7 @@ class MemoryStore:
         if page is not None and slot.variant in page.slots:
             self._drop(page.slots[slot.variant])
         elif page is not None and len(page.slots) >= self.max_variants:
-            self._drop(min(page.slots.values(), key=_stale_at))
+            self._drop(min(page.slots.values(), key=_gone_at))
         # Dropping a page's last variant forgets the page, so it is asked for again.
         page = self._pages.setdefault(slot.key, _Page(names))
         page.slots[slot.variant] = slot
@@ -297,5 +299,5 @@ class MemoryStore:
             self._start_epoch(quarantined_until=None)
 
 
-def _stale_at(slot: _Slot) -> float:
-    return slot.stale_at
+def _gone_at(slot: _Slot) -> float:
+    return slot.gone_at

@@ -70,7 +70,7 @@ async def test_an_answer_is_fresh_for_its_ttl_and_tells_its_age(cache: Cache, cl
         assert answer.cache == f"rcache; hit; ttl={60 - age}"
         assert answer.get("age") == str(age)
     clock.advance(0.5)
-    assert (await client.get("/")).cache == "rcache; fwd=stale; stored"
+    assert (await client.get("/")).cache == "rcache; fwd=miss; stored"
     assert (await client.get("/")).cache == "rcache; hit; ttl=60"
 
 

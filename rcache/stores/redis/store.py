@@ -79,6 +79,7 @@ class RedisStore:
         )
         self._keys = 3 + len(self._guards)
         self._epoch = b""
+        self._last: tuple[bytes, bytes, Start] | None = None
         self._is_sweep_due = False
         self._decoded = Decoded()
         _STORES.add(self)
@@ -105,7 +106,7 @@ class RedisStore:
     # Reading
 
     async def lookup(self, ask: Ask, budget: Budget) -> Found | Missing:
-        """The entry that `ask` selects if it may be used, else the start of a fill."""
+        """The entry that `ask` selects if it may be used, fresh or not, else the start of a fill."""
         place = self._places.of(ask)
         for _ in range(ATTEMPTS):
             names = place.considered(ask.names)
@@ -127,9 +128,8 @@ class RedisStore:
         _, epoch, number, seconds, microseconds = reply[:5]
         self._epoch = epoch
         now = int(seconds) + int(microseconds) / 1e6
-        if entry.ttl(now) > 0:
-            return Found(entry, now)
-        return Missing(Start(epoch.decode(), int(number)), now, "expired", names)
+        start = self._start_of(epoch, number)
+        return Found(entry, now, start, names) if entry.gone_at > now else Missing(start, now, "absent", names)
 
     def _spot(self, place: Place, names: tuple[str, ...], variant: bytes) -> Spot:
         spot = place.spots.get((names, variant))
@@ -163,7 +163,7 @@ class RedisStore:
         if verdict == b"damaged":
             self.counters.damaged += 1
         self._epoch = epoch
-        start = None if verdict == b"quarantine" else Start(epoch.decode(), int(number))
+        start = None if verdict == b"quarantine" else self._start_of(epoch, number)
         return Missing(start, int(seconds) + int(microseconds) / 1e6, _REASONS[verdict], names)
 
     async def _repair(self, budget: Budget, names: tuple[str, ...]) -> Missing:
@@ -177,7 +177,14 @@ class RedisStore:
         now = int(seconds) + int(microseconds) / 1e6
         if is_quarantined:
             return Missing(None, now, "quarantine", names)
-        return Missing(Start(epoch.decode(), int(number)), now, "lost", names)
+        return Missing(self._start_of(epoch, number), now, "lost", names)
+
+    def _start_of(self, epoch: bytes, number: bytes) -> Start:
+        """The sequence as Redis told it. Between two purges it stays the same."""
+        last = self._last
+        if last is None or last[0] != number or last[1] != epoch:
+            last = self._last = number, epoch, Start(epoch.decode(), int(number))
+        return last[2]
 
     # Writing
 
@@ -186,7 +193,7 @@ class RedisStore:
         place = self._places.of(ask)
         guards = spell_guards(self.names, entry.tags, self.shards)
         registries = [self.names.registry(shard_of(tag, self.shards), tag).encode() for tag in _listed(entry.tags)]
-        ends = int((entry.stored_at + entry.ttl(entry.stored_at)) * 1000)
+        ends = int(entry.gone_at * 1000)
         for _ in range(ATTEMPTS):
             considered = place.considered(names)
             reply = await self._store_as(ask, place, considered, entry, guards, registries, ends, budget)
