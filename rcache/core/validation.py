@@ -42,6 +42,11 @@ def strong_etag(body: bytes, headers: RawHeaders) -> bytes:
     return b'"' + urlsafe_b64encode(digest.digest())[:-2] + b'"'
 
 
+def is_strong(etag: bytes) -> bool:
+    """Is it an entity-tag, and a strong one (RFC 9110 §8.8.3)?"""
+    return etag[:1] == b'"' and _ENTITY_TAG.fullmatch(etag) is not None
+
+
 def etag_matches(if_none_match: bytes, etag: bytes | None) -> bool:
     """Whether If-None-Match, its lines joined, lists `etag` by weak comparison (RFC 9110 §8.8.3.2, §13.1.2).
 

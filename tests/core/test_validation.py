@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rcache.core.dates import format_http_date
-from rcache.core.validation import etag_matches, not_modified, not_modified_headers, strong_etag
+from rcache.core.validation import etag_matches, is_strong, not_modified, not_modified_headers, strong_etag
 
 NOW = 1_700_000_000.0
 MODIFIED = format_http_date(NOW - 100)
@@ -90,6 +90,20 @@ def test_a_list_matches_if_one_of_its_members_does(listed, etag, separator):
     """Beside a straightforward reference: strip what says weak, compare."""
     expected = any(member.removeprefix(b"W/") == etag.removeprefix(b"W/") for member in listed)
     assert etag_matches(separator.join(listed), etag) is expected
+
+
+@pytest.mark.parametrize(
+    ("etag", "expected"),
+    [
+        *((etag, True) for etag in (b'"a"', b'""', b'"a b"', b'"W/"', b'"\xff"')),
+        *(
+            (etag, False)
+            for etag in (b'W/"a"', b"a", b"", b'"', b'"a', b'a"', b'"a"x', b'"a" "b"', b'"a", "b"', b' "a"')
+        ),
+    ],
+)
+def test_a_strong_entity_tag_is_one_quoted_text_alone(etag, expected):
+    assert is_strong(etag) is expected
 
 
 pieces = st.lists(st.sampled_from([b'"', b"a", b"W/", b",", b" ", b"*", b"\\", b"\x00"]), max_size=9).map(b"".join)
