@@ -81,7 +81,7 @@ def _gzip(body: bytes) -> bytes:
 
 def _gunzip(body: bytes, size: int) -> bytes | None:
     stream = zlib.decompressobj(_GZIP_FORMAT)
-    # One byte more than is wanted makes the end, with its checksum, be read; and 0 would mean without limit.
+    # One byte more than is wanted: a limit of 0 would be none, and what is longer has to show.
     decoded = stream.decompress(body, size + 1)
     return decoded if stream.eof and not stream.unused_data else None
 
