@@ -70,6 +70,11 @@ def test_expires_is_read_in_every_form_and_counts_from_date_in_every_form(form):
         assert lifetime((b"expires", in_all_forms(90)[form]), (b"Date", date)) == 100.0
 
 
+def test_space_around_a_date_does_not_matter():
+    assert lifetime((b"expires", b" " + at(90) + b"\t"), (b"date", b"\t" + at(-10) + b" ")) == 100.0
+    assert guess((b"last-modified", b" " + at(-1000) + b" ")) == 100.0
+
+
 def test_expires_counts_from_the_date_of_the_response_whatever_our_clock_says():
     assert lifetime((b"expires", at(3690)), (b"date", at(3600))) == 90.0
     assert lifetime((b"expires", at(-3510)), (b"date", at(-3600))) == 90.0
