@@ -21,7 +21,7 @@ from rcache.core.entry import Entry, Missing
 from rcache.core.errors import BackendError
 from rcache.core.headers import joined, values
 from rcache.core.policy import Options
-from rcache.core.storing import may_store, stored_headers
+from rcache.core.storing import StoringRules, may_store, needs_validation, stored_headers
 from rcache.core.validation import not_modified, not_modified_headers, strong_etag
 from rcache.core.vary import merge, vary_names
 from rcache.current import RequestScope, request_scope
@@ -152,14 +152,15 @@ class Fill:
         verdict = may_store(
             self._status,
             self._headers,
-            ttl=self._plan.ttl,
-            statuses=self._plan.statuses,
+            StoringRules(ttl=self._plan.ttl, statuses=self._plan.statuses),
             personal=self._personal is not None,
             now=self._cache.clock.time(),
         )
         self._verdict = verdict
         self._promised = 0 if self._status == 204 else _content_length(self._headers)
         reason = verdict.reason
+        if verdict.lifetime is not None and verdict.lifetime <= verdict.initial_age:
+            reason = "no-cache" if needs_validation(verdict.directives) else "stale"
         if reason is None and self._seen.is_inner_keyed:
             reason = "inner-key"
         if reason is None and message.get("trailers"):
@@ -322,7 +323,7 @@ class Fill:
         return Entry(
             start=start,
             status=self._status,
-            headers=(*stored_headers(self._headers), *kept),
+            headers=(*stored_headers(self._headers, self._verdict.directives), *kept),
             body=body,
             tags=tags,
             # The store's clock at the look-up, and what has passed since: nodes need not agree on the time.
