@@ -15,6 +15,9 @@ from typing import Any, Final, NamedTuple
 
 from rcache.core.codec import CodecError
 
+KNOWN: Final = ("zstd", "br", "gzip")
+"""The codings that bodies may be kept in, the best first: it codes smallest in the same time."""
+
 ZSTD_WINDOW: Final = 23
 """Binary logarithm of the largest window that the coding zstd may ask of a client, 8 MiB (RFC 9659)."""
 
@@ -35,7 +38,7 @@ class _Coding(NamedTuple):
 
 
 def available() -> tuple[str, ...]:
-    """The codings usable in this process, the best first: it codes smallest in the same time."""
+    """Those of KNOWN that are usable in this process, in its order."""
     return tuple(_codings())
 
 
@@ -81,7 +84,7 @@ def _gzip(body: bytes) -> bytes:
 
 def _gunzip(body: bytes, size: int) -> bytes | None:
     stream = zlib.decompressobj(_GZIP_FORMAT)
-    # One byte more than is wanted: a limit of 0 would be none, and what is longer has to show.
+    # One byte more than is wanted makes the end, with its checksum, be read; and 0 would mean without limit.
     decoded = stream.decompress(body, size + 1)
     return decoded if stream.eof and not stream.unused_data else None
 

@@ -202,7 +202,7 @@ def is_partial(status: int, headers: RawHeaders) -> bool:
 
 def is_for_others(status: int) -> bool:
     """Is its status a final one that may answer another request?"""
-    return 200 <= status <= 599 and status not in _FOR_ONE_REQUEST
+    return 200 <= status <= 599 and status not in FOR_ONE_REQUEST
 
 
 def is_endless(headers: RawHeaders) -> bool:
@@ -256,7 +256,7 @@ NOT_STORED: Final = frozenset(
 )
 """Proxy-Status is none of them: it is part of the response (RFC 9209 §2)."""
 
-_FOR_ONE_REQUEST: Final = frozenset((304, 412, 416, 417, 428, 429, 431, 511))
+FOR_ONE_REQUEST: Final = frozenset((304, 412, 416, 417, 428, 429, 431, 511))
 """Statuses that answer what one request demanded, of which a 304 speaks of a response that only its client holds; RFC 6585
 has its four stored by no cache."""
 
