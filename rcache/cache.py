@@ -166,7 +166,7 @@ def _count(value: int, name: str, most: int) -> int:
     return value
 
 
-def _store(url: Any, namespace: str, max_bytes: int, bounds: Mapping[str, int], clock: Clock) -> Store:
+def _store(url: Any, namespace: str, max_bytes: int, bounds: Mapping[str, Any], clock: Clock) -> Store:
     if url is None:
         url = os.environ.get("RCACHE_URL") or "memory://"
     if isinstance(url, str) and url.startswith("memory:"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from rcache.core.entry import Entry, Found, Missing, Purge
@@ -43,9 +43,10 @@ class Budget:
 class Store(Protocol):
     """Keeps entries and obeys the one rule: coherence is decided when an entry is *read*.
 
-    An entry may be used only if, for each of its tags, the guard exists and was born at or before the entry's start, and
-    the tag's mark is not above its start. Every method but `at_hand` raises BackendError when the store cannot be reached
-    within its time.
+    An entry may be used only if, for each of its tags, the guard exists and was born at or before the entry's start, the
+    tag's mark is not above its start, and nobody holds the tag. A hold that ran out is purged by whoever sees it.
+
+    Every method but `at_hand` raises BackendError when the store cannot be reached within its time.
     """
 
     @property
@@ -68,12 +69,42 @@ class Store(Protocol):
         """Whether the entry was accepted, under the variant that `names` (and those remembered for the URL) select."""
         ...
 
-    async def purge(self, tags: Sequence[str], timeout: float) -> Purge:
-        """No entry that carries one of `tags`, and was started before, is used by anybody after this returned."""
+    async def hold(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+        """Nothing that carries one of `tags` is used or stored until `transaction` is over, or `lasts` seconds have passed.
+
+        Done again it renews, and places anew what was lost. With strict near caches every live node knows once it returns.
+        """
         ...
 
-    def purge_sync(self, tags: Sequence[str], timeout: float, *, probe: bool = False) -> Purge:
+    def hold_sync(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+        """`hold`, from any thread, with no event loop."""
+        ...
+
+    async def release(self, tags: Sequence[str], transaction: str, timeout: float) -> None:
+        """What the transaction held is good again: it changed nothing. Never once its COMMIT was sent."""
+        ...
+
+    def release_sync(self, tags: Sequence[str], transaction: str, timeout: float) -> None:
+        """`release`, from any thread, with no event loop."""
+        ...
+
+    async def purge(self, tags: Sequence[str], timeout: float, transaction: str = "") -> Purge:
+        """No entry that carries one of `tags`, and was started before, is used by anybody after this returned.
+
+        The transaction's holds on the tags end with it.
+        """
+        ...
+
+    def purge_sync(self, tags: Sequence[str], timeout: float, transaction: str = "", *, probe: bool = False) -> Purge:
         """`purge`, from any thread, with no event loop. A probe goes out even while the breaker is open."""
+        ...
+
+    def flush_sync(self, timeout: float, *, probe: bool = False) -> Purge:
+        """No entry at all that was started before is used by anybody after this returned."""
+        ...
+
+    def watch_epoch(self, changed: Callable[[], None]) -> None:
+        """`changed` is called, in whatever thread notices it, when what this process knew of the store may be lost."""
         ...
 
     async def aclose(self) -> None:

@@ -153,7 +153,9 @@ class Exchange:
             return Ending.AGAIN
         self._cache.stats.collapsed += 1
         field = cache_status.forward("miss", collapsed=True)
-        await replay(self._cache, Found(entry, entry.stored_at, entry.start), self._scope, self._fields, self._send, field)
+        await replay(
+            self._cache, Found(entry, entry.stored_at, entry.start), self._scope, self._fields, self._send, field
+        )
         return None
 
     async def _fill(self, ask: Inquiry, missing: Missing, flight: Flight | None) -> None:
