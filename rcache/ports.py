@@ -7,6 +7,7 @@ from typing import Protocol
 
 from rcache.core.entry import Entry, Found, Missing, Purge
 from rcache.core.keys import Key
+from rcache.core.log import Head, Record
 
 
 class Ask(Protocol):
@@ -113,4 +114,28 @@ class Store(Protocol):
 
     def close(self) -> None:
         """`aclose` where no loop runs."""
+        ...
+
+
+class Log(Protocol):
+    """A node's way to the log: blocking, for the one thread that follows it. All but `close` raise BackendError."""
+
+    def join(self, node: str, counter: int, lease: float, is_strict: bool) -> Head:
+        """The node begins to read at the head; strict writers wait for it from now on, where it says so."""
+        ...
+
+    def renew(self, node: str, counter: int, tail: int) -> Head | None:
+        """Renews the node's lease and tells how far it has read; None where it lapsed, or was taken for dead."""
+        ...
+
+    def read(self, after: int, wait: float) -> list[Record]:
+        """The records after that number, waited for at most `wait` seconds."""
+        ...
+
+    def leave(self, node: str) -> None:
+        """Nobody waits for the node any more. It has let go of its entries before."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the connection, from whatever thread: a call that waits there raises."""
         ...

@@ -25,6 +25,7 @@ from rcache.core.vary import merge
 from rcache.ports import Ask, Budget
 from rcache.stores.redis import scripts, writing
 from rcache.stores.redis.address import Address
+from rcache.stores.redis.log import RedisLog
 from rcache.stores.redis.places import SPOTS, Place, Places, Spot, joined, split
 from rcache.stores.redis.records import (
     Decoded,
@@ -84,7 +85,8 @@ class RedisStore:
         self.repair_script = scripts.REPAIR
         self.table_script = scripts.TABLE
         self.strike_script = scripts.STRIKE
-        self._trips = Trips(Address(url_or_client), self._all_scripts, self.names.sweep.encode())
+        self.address = Address(url_or_client)
+        self._trips = Trips(self.address, self._all_scripts, self.names.sweep.encode())
         self.counters = self._trips.counters
         self._places = Places(self.names)
         self._sequence = self.names.sequence.encode()
@@ -205,6 +207,10 @@ class RedisStore:
         if is_quarantined:
             return Missing(None, now, "quarantine", names)
         return Missing(self._start_of(epoch, number), now, "lost", names)
+
+    def log(self) -> RedisLog:
+        """A way to the log, for a node that keeps entries near."""
+        return RedisLog(self.address, self.names, max(1.0, self.near_lease))
 
     def watch_epoch(self, changed: Callable[[], None]) -> None:
         """`changed` is called, in whatever thread notices it, when what this process knew of the server may be lost."""
