@@ -85,6 +85,11 @@ class RedisHarness:
         quarantine = self.client.hget(key, "quarantine")
         if quarantine is not None:
             self.client.hset(key, "quarantine", b"%d" % (int(quarantine) - 1000 * seconds))
+        for field, holds in self.client.hgetall(key).items() if key.endswith(b":guard") else ():
+            if field.startswith(b"h:"):
+                lines = [line.split() for line in holds.splitlines()]
+                aged = b"\n".join(b"%b %d" % (who, int(deadline) - 1000 * seconds) for who, deadline in lines)
+                self.client.hset(key, field, aged)
         if self.client.hexists(key, "stored"):
             self.edit(key, lambda record: {b"stored": repr(float(record[b"stored"]) - seconds).encode()})
 

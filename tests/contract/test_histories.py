@@ -1,7 +1,8 @@
 """Random histories: the embedded store and real Redis are told the same, must say the same, and neither may say what is old.
 
 What is old is decided without either of them. Each tag has a version, raised by a "commit"; a fill reads the versions of its
-tags, and they are its body. Once an invalidation has returned, no lookup may give a version from before it.
+tags, and they are its body. Once an invalidation has returned, no lookup may give a version from before it; and where a
+writer held the tags, from its commit on.
 
 Two things are kept out, because the stores may differ in them without harm: after a fault or when time has passed both are
 asked for something absent, so that a loss is noticed, and a quarantine ended, at the same moment; and the names that a URL's
@@ -41,6 +42,7 @@ from tests.race.removals import Removal
 from tests.servers import RedisServer
 
 QUARANTINE = 200.0
+HOLD = 200.0
 STEP = 400.0  # seconds that pass at a time: lifetimes and quarantines end well within, so a slow test changes nothing
 MAX_MARKS = 4
 
@@ -86,6 +88,16 @@ class Filling:
     passed: float  # what had passed of the time when it looked up
 
 
+@dataclass
+class Writing:
+    """A transaction that holds its tags."""
+
+    tags: list[str]
+    transaction: str
+    passed: float  # what had passed of the time when it was last renewed
+    is_committed: bool = False
+
+
 class Party:
     """One kind of store: its nodes, and whether time that passes moves its clock or its data."""
 
@@ -116,6 +128,7 @@ class Histories(RuleBasedStateMachine):
         self.floors = dict(self.versions)
 
     fillings = Bundle("fillings")
+    writings = Bundle("writings")
 
     @initialize()
     def open(self) -> None:
@@ -189,6 +202,48 @@ class Histories(RuleBasedStateMachine):
     def write(self, tags: list[str], node: int) -> None:
         self.commit(tags)
         self.invalidate(tags, node)
+
+    # A writer that holds its tags; it may die at any step, which is to be never told of again
+
+    @rule(target=writings, tags=tag_sets, node=nodes)
+    def hold(self, tags: list[str], node: int) -> Any:
+        return self._hold(Writing(tags, f"t{next(self.count)}", self.passed), node)
+
+    def _hold(self, writing: Writing, node: int) -> Writing:
+        self._all(lambda party: party.nodes[node].hold(writing.tags, writing.transaction, HOLD, TIMEOUT))
+        writing.passed = self.passed
+        return writing
+
+    @rule(writing=writings, node=nodes)
+    def commit_what_is_held(self, writing: Any, node: int) -> None:
+        if writing.passed != self.passed:  # not with less than half of it left
+            self._hold(writing, node)
+        self.commit(writing.tags)
+        self.floors |= {tag: self.versions[tag] for tag in writing.tags}
+        writing.is_committed = True
+
+    @rule(writing=consumes(writings), node=nodes)
+    def end_what_is_held(self, writing: Any, node: int) -> None:
+        tags, transaction = writing.tags, writing.transaction
+        if writing.is_committed:
+            self._all(lambda party: party.nodes[node].purge(tags, TIMEOUT, transaction))
+        else:
+            self._all(lambda party: party.nodes[node].release(tags, transaction, TIMEOUT))
+
+    @rule(ask=asks, node=nodes, dies=st.booleans(), is_late=st.booleans())
+    def write_during_a_fill(self, ask: Question, node: int, dies: bool, is_late: bool) -> None:
+        tags = list(TAGS_OF[ask.key.path.decode()][:1])
+        filling = self.look_up(ask, node, 3)
+        writing = self._hold(Writing(tags, f"t{next(self.count)}", self.passed), node)
+        self._store(filling, node)
+        self.commit_what_is_held(writing, node)
+        self._look_up(ask, 1 - node)
+        if not dies:
+            self.end_what_is_held(writing, 1 - node)
+        if is_late:
+            self.let_time_pass(1)
+            self._look_up(ask, 1 - node)
+        self._store(filling, node)
 
     @rule(ask=asks, node=nodes)
     def purge_the_url(self, ask: Question, node: int) -> None:
@@ -317,7 +372,9 @@ def test_both_stores_say_the_same_whatever_happens_and_never_what_is_old(
 
 
 @pytest.mark.parametrize(
-    "removal", [removals.mark, removals.born, removals.forgetting], ids=["mark", "born", "forgetting"]
+    "removal",
+    [removals.mark, removals.born, removals.forgetting, removals.hold, removals.abandonment, removals.quarantine],
+    ids=["mark", "born", "forgetting", "hold", "abandonment", "quarantine"],
 )
 def test_a_store_without_one_of_the_rules_is_found_out(redis_server: RedisServer, removal: Removal) -> None:
     with pytest.raises(AssertionError):
