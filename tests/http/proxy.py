@@ -219,7 +219,7 @@ async def _pieces(head: Head, method: str, reader: asyncio.StreamReader) -> Asyn
     try:
         async for piece in body:
             yield piece
-    except (ProtocolError, ConnectionError) as error:
+    except ProtocolError as error:
         raise OriginError(f"the origin's body ended early: {error}") from error
 
 

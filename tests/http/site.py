@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.types import ASGIApp
+
 from rcache import Cache, CacheMiddleware, Rule
 from tests.http.client import Answer, Connection, fetch
 from tests.http.origin import Origin
@@ -24,9 +26,9 @@ class Site:
         self.cache = Cache("memory://", clock=self.clock)
         self.wrap(rules=[Rule("/{path:path}")])
 
-    def wrap(self, **settings: Any) -> None:
-        """Puts a middleware with these settings around the proxy, in place of the one before."""
-        self.served.app = CacheMiddleware(self.proxy, cache=self.cache, **settings)
+    def wrap(self, app: ASGIApp | None = None, **settings: Any) -> None:
+        """Puts a middleware with these settings around the proxy (or `app`), in place of the one before."""
+        self.served.app = CacheMiddleware(app or self.proxy, cache=self.cache, **settings)
 
     @property
     def is_streamed(self) -> bool:

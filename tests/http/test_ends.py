@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from contextlib import suppress
 
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from rcache import Rule
 from tests.http.client import request
 from tests.http.origin import CLOSE, RESET, Script
 from tests.http.site import Site
-from tests.http.wire import TruncatedError, chunked, head, response
+from tests.http.wire import ProtocolError, TruncatedError, chunked, head, response
 from tests.support import Gate
 
 FRESH = ("Cache-Control", "max-age=60")
@@ -115,6 +119,45 @@ async def test_a_client_that_leaves_within_its_own_body_reaches_the_origin_as_on
         connection.abort()
     await site.origin.abandoned()
     assert site.origin.requests == []
+
+
+async def test_an_application_that_ends_in_order_because_its_client_has_left_is_not_stored(site: Site):
+    """What it leaves out is nowhere to be seen but in the disconnect that it was told of."""
+    site.origin.plays(response())
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"part", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await send({"type": "http.response.body", "body": b""})
+        await site.proxy(scope, receive, discarded)  # tells the test that it has come this far
+
+    site.wrap(app, rules=[Rule("/", ttl=60)])
+    async with site.connect() as connection:
+        await connection.send(request("GET", "/"))
+        await connection.piece(await connection.begin())
+        connection.abort()
+    await site.origin.received()
+    assert site.entries == 0
+
+
+async def discarded(message: Message) -> None:
+    """Sends nothing."""
+
+
+@pytest.mark.parametrize("length", ["9", "3"])
+async def test_an_application_whose_body_is_not_as_long_as_it_said_is_not_stored(site: Site, length: str):
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", length.encode())]}
+        await send(start)
+        for part in (b"bo", b"dy") if site.is_streamed else (b"body",):
+            await send({"type": "http.response.body", "body": part, "more_body": part == b"bo"})
+
+    site.wrap(app, rules=[Rule("/", ttl=60)])
+    with suppress(ProtocolError):  # most servers break it off; granian may cut it to the length it has promised
+        await site.get("/")
+    assert site.entries == 0
 
 
 # Origins that say more than they were asked for

@@ -119,6 +119,23 @@ async def test_what_belongs_to_the_origins_connection_is_not_said_again(site: Si
 # Requests
 
 
+@pytest.mark.parametrize(
+    ("credentials", "reason"),
+    [({"Authorization": "Basic YTpi"}, "authorization"), ({"Cookie": "session=1"}, "cookie")],
+)
+async def test_requests_of_somebody_are_answered_by_the_origin_unless_it_says_public(
+    site: Site, credentials: dict[str, str], reason: str
+):
+    site.origin.plays(*[response(200, [FRESH], text) for text in ("own", "everybody's", "own again")])
+    first = await site.get("/a", credentials)
+    assert (first.text, first.cache) == ("own", f"rcache; fwd=bypass; detail={reason}")
+    assert (await site.get("/a")).text == "everybody's"
+    assert (await site.get("/a", credentials)).text == "own again"
+    assert site.origin.last.all(next(iter(credentials))) == list(credentials.values())
+    site.origin.plays(response(200, {"Cache-Control": "max-age=60, public"}, "shared"))
+    assert [(await site.get("/b", credentials)).text for _ in range(2)] == ["shared", "shared"]
+
+
 async def test_a_request_that_passes_reaches_the_origin_as_it_came(site: Site):
     site.wrap(rules=[])
     site.origin.plays(response(206, {"Content-Range": "bytes 0-0/4"}, "b"))

@@ -67,6 +67,14 @@ async def test_once_it_is_stale_the_origin_is_asked_again(site: Site):
     assert (await site.get("/a")).text == "new"
 
 
+async def test_the_age_that_an_origin_tells_counts(site: Site):
+    site.origin.plays(response(200, [FRESH, ("Age", "20")], "body"))
+    assert (await site.get("/a")).get("age") == "20"
+    site.clock.advance(10)
+    hit = await site.get("/a")
+    assert (hit.get("age"), hit.cache) == ("30", "rcache; hit; ttl=30")
+
+
 async def test_what_is_not_to_be_stored_comes_from_the_origin_each_time(site: Site):
     site.origin.answers(lambda received: response(200, [("Cache-Control", "no-store")], str(len(site.origin.requests))))
     assert [(await site.get("/a")).text for _ in range(3)] == ["0", "1", "2"]

@@ -184,12 +184,19 @@ async def test_a_peer_that_leaves_within_its_request_is_noticed(origin: Origin):
     assert origin.requests == []
 
 
-async def test_a_connection_can_be_reset(origin: Origin):
-    origin.plays([RESET])
+@pytest.mark.parametrize(
+    "begun", [b"", head(200), head(200, {"Content-Length": "9"}), head(200, {"Transfer-Encoding": "chunked"})]
+)
+async def test_a_connection_can_be_reset(origin: Origin, begun: bytes):
+    gate = Gate()
+    origin.plays([begun, gate, RESET])
     async with Connection(origin.port) as connection:
         await connection.send(request("GET", "/"))
-        with pytest.raises((TruncatedError, ConnectionResetError)):
-            await connection.read()
+        answer = await connection.begin() if begun else None
+        gate.open()
+        with pytest.raises(TruncatedError):
+            await (connection.begin() if answer is None else connection.piece(answer))
+        connection.abort()
 
 
 async def asked(raw: bytes) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 LIMIT = 1 << 20
@@ -88,14 +89,14 @@ def chunk(content: Text) -> bytes:
 
 
 async def read_head(reader: asyncio.StreamReader) -> tuple[bytes, bytes, Pairs] | None:
-    """A head as it came, its first line, and its fields; None where the connection ended before it."""
+    """A head as it came, its first line, and its fields; None where the connection ended before it, or was reset."""
     try:
         raw = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as error:
         if not error.partial:
             return None
         raise TruncatedError(f"within a head: {error.partial!r}") from error
-    except ConnectionResetError:
+    except ConnectionError:
         return None
     start, *lines = raw[:-4].split(b"\r\n")
     return raw, start, [parsed_field(line) for line in lines]
@@ -122,7 +123,8 @@ async def read_chunks(reader: asyncio.StreamReader, trailers: Pairs) -> AsyncIte
 async def read_length(reader: asyncio.StreamReader, length: int) -> AsyncIterator[bytes]:
     """The pieces of a body of this length, as they arrive."""
     while length:
-        piece = await reader.read(min(length, 1 << 16))
+        with _whole("a body"):
+            piece = await reader.read(min(length, 1 << 16))
         if not piece:
             raise TruncatedError(f"{length} bytes of the body are missing")
         length -= len(piece)
@@ -131,7 +133,11 @@ async def read_length(reader: asyncio.StreamReader, length: int) -> AsyncIterato
 
 async def read_to_end(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
     """The pieces of a body that ends with its connection."""
-    while piece := await reader.read(1 << 16):
+    while True:
+        with _whole("a body"):
+            piece = await reader.read(1 << 16)
+        if not piece:
+            return
         yield piece
 
 
@@ -143,14 +149,18 @@ def _chunk_size(line: bytes) -> int:
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
-    try:
+    with _whole("a line"):
         return (await reader.readuntil(b"\r\n"))[:-2]
-    except asyncio.IncompleteReadError as error:
-        raise TruncatedError(f"within a line: {error.partial!r}") from error
 
 
 async def _exactly(reader: asyncio.StreamReader, size: int) -> bytes:
-    try:
+    with _whole("a chunk"):
         return await reader.readexactly(size)
-    except asyncio.IncompleteReadError as error:
-        raise TruncatedError(f"{size - len(error.partial)} bytes of a chunk are missing") from error
+
+
+@contextmanager
+def _whole(part: str) -> Iterator[None]:
+    try:
+        yield
+    except (asyncio.IncompleteReadError, ConnectionError) as error:
+        raise TruncatedError(f"the connection ended within {part}: {error!r}") from error

@@ -67,6 +67,7 @@ settings.configure(
     SECRET_KEY="for tests alone",
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
+    LOGGING_CONFIG=None,
     MIDDLEWARE=["django.middleware.common.CommonMiddleware"],  # it gives answers their Content-Length
 )
 app = get_asgi_application()

@@ -63,4 +63,4 @@ async def large(name: FromPath[str]) -> Response[bytes]:
     return Response(pages.LARGE, media_type="application/octet-stream")
 
 
-app = Litestar([item, change, dated, stream, cookie, missing, large], openapi_config=None)
+app = Litestar([item, change, dated, stream, cookie, missing, large], openapi_config=None, logging_config=None)
