@@ -45,8 +45,8 @@ class Answer(Fields):
 
     @property
     def cache(self) -> str | None:
-        """What Cache-Status says."""
-        return self.get("cache-status")
+        """What rcache says in Cache-Status: its last line, where caches of the origin's have said something before."""
+        return next(reversed(self.all("cache-status")), None)
 
     @property
     def is_hit(self) -> bool:

@@ -70,6 +70,16 @@ async def test_all_lines_of_cache_control_count_in_any_case(site: Site, headers:
     assert (await site.get("/a")).cache == cache
 
 
+async def test_what_caches_of_the_origins_have_said_stays_before_what_rcache_says(site: Site):
+    site.origin.plays(
+        response(200, [FRESH, ("Cache-Status", "Edge; hit; ttl=9"), ("cache-status", "Core; fwd=miss")], "body")
+    )
+    for is_hit in (False, True):
+        answer = await site.get("/a")
+        assert answer.all("cache-status")[:-1] == ["Edge; hit; ttl=9", "Core; fwd=miss"]
+        assert answer.is_hit is is_hit
+
+
 async def test_latin_1_and_odd_characters_survive(site: Site):
     fields = [
         FRESH,
