@@ -150,6 +150,13 @@ class CacheMiddleware:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
 
+        has_listened = False
+
+        async def listening() -> Message:
+            nonlocal has_listened
+            has_listened = True
+            return await receive()
+
         async def closing(message: Message) -> None:
             if message["type"] in ENDS:
                 try:
@@ -158,4 +165,19 @@ class CacheMiddleware:
                     logger.exception("the cache could not be closed in order")
             await send(message)
 
-        await self.app(scope, receive, closing)
+        try:
+            await self.app(scope, listening, closing)
+        except Exception:
+            if has_listened:
+                raise
+            # It knows no lifespan, as Django does not; the cache has one all the same.
+            await _run_lifespan(receive, closing)
+
+
+async def _run_lifespan(receive: Receive, send: Send) -> None:
+    """The lifespan of an application that has none."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

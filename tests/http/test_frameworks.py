@@ -26,7 +26,7 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     cache = Cache("memory://")
     with Served(server, framework.behind(cache)) as served:
         yield served
-    assert cache.is_open is not framework.has_lifespan  # where there is none, nobody says that the end has come
+    assert not cache.is_open
     cache.close_sync()
 
 

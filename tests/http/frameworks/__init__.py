@@ -19,7 +19,6 @@ class Framework:
 
     module: str
     rules: tuple[Rule, ...] = ()
-    has_lifespan: bool = True
 
     def behind(self, cache: Cache) -> ASGIApp:
         """The application with this cache before it."""
@@ -31,5 +30,5 @@ FRAMEWORKS = {
     "starlette": Framework("starlette_pages"),
     "fastapi": Framework("fastapi_pages"),
     "litestar": Framework("litestar_pages", RULES),
-    "django": Framework("django_pages", RULES, has_lifespan=False),
+    "django": Framework("django_pages", RULES),
 }
