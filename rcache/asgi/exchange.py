@@ -199,7 +199,7 @@ class Exchange:
             cache.stats.hits += 1
             if use is Use.REFRESH:
                 self._refresh(ask, found)
-            await replay(cache, found, self._scope, self._fields, self._send)
+            await replay(cache, entry, found.now, self._scope, self._fields, self._send)
 
     async def _follow(self, ask: Inquiry, flight: Flight, reason: str) -> Ending | None:
         """Answers from another request's run where that may be shared with this one (None); else what to do instead."""
@@ -211,8 +211,7 @@ class Exchange:
             return Ending.AGAIN
         self._cache.stats.collapsed += 1
         field = cache_status.forward(reason, collapsed=True)
-        found = Found(entry, entry.stored_at, entry.start)
-        await replay(self._cache, found, self._scope, self._fields, self._send, field)
+        await replay(self._cache, entry, entry.stored_at, self._scope, self._fields, self._send, field)
         return None
 
     async def _time_out(self) -> None:

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rcache.asgi.errand import Errand
 from rcache.asgi.keeper import Keeper
 from rcache.asgi.replay import replay, represented, selected
-from rcache.core.entry import Entry, Found
+from rcache.core.entry import Entry
 from rcache.core.groups import CACHE_GROUPS
 from rcache.core.headers import OWS, joined, values, without
 from rcache.core.negotiation import is_worth_coding, plain_headers
@@ -301,8 +301,7 @@ class Fill:
         self._is_answered = True
         errand = self._errand
         scope = {**errand.scope, "headers": errand.ask.headers}
-        found = Found(entry, errand.now, errand.start)
-        await replay(self._cache, found, scope, errand.fields, self._send, status_field)
+        await replay(self._cache, entry, errand.now, scope, errand.fields, self._send, status_field)
 
 
 def _content_length(headers: Sequence[tuple[bytes, bytes]]) -> int | None:

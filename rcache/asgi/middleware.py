@@ -106,7 +106,8 @@ class CacheMiddleware:
                         found = cache.store.at_hand(plain_key(scope, fields, cache.key_host))
                         if found is not None and not cache.journal.waiting:
                             cache.stats.hits += 1
-                            await replay(cache, found, scope, fields, send)
+                            entry, now = found
+                            await replay(cache, entry, now, scope, fields, send)
                             return
                     await Exchange(self.app, self._passing, plan, scope, fields, receive, send).answer()
                     return

@@ -84,6 +84,10 @@ class Found(NamedTuple):
     names: tuple[str, ...] = ()  # what selects among the URL's variants
 
 
+AtHand = tuple[Entry, float]
+"""A fresh entry, and the store's time: all that a hit needs to know. A plain tuple costs a hit a fifth of a named one."""
+
+
 class Missing(NamedTuple):
     """Nothing usable. A fill may be stored under `start`; None means that whatever is filled now is not stored."""
 

@@ -18,7 +18,7 @@ import orjson
 from redis import asyncio as aredis
 
 from rcache.core.codec import CodecError
-from rcache.core.entry import Entry, Found, Missing, Purge, Start
+from rcache.core.entry import AtHand, Entry, Found, Missing, Purge, Start
 from rcache.core.errors import ConfigurationError
 from rcache.core.keys import Key, RedisNames, shard_of
 from rcache.core.vary import merge
@@ -116,7 +116,7 @@ class RedisStore:
         """Entries that were found but could not be read, or were somebody else's."""
         return self.counters.damaged
 
-    def at_hand(self, key: Key) -> Found | None:
+    def at_hand(self, key: Key) -> AtHand | None:
         """None: every answer takes a trip."""
         return None
 
