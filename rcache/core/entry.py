@@ -58,7 +58,8 @@ class Entry:
 
     def ttl(self, now: float) -> float:
         """Seconds for which it stays fresh; negative once stale."""
-        return self.lifetime - self.age(now)
+        resident = now - self.stored_at
+        return self.lifetime - self.initial_age - (resident if resident > 0 else 0.0)
 
     @property
     def gone_at(self) -> float:
