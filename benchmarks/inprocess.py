@@ -169,7 +169,7 @@ def measure(rounds: int) -> dict[str, Any]:
 async def _measure(url: str, rounds: int) -> dict[str, Any]:
     bare, route = Subject("bare ASGI", apps.bare()), Subject("Starlette route", apps.starlette())
     subjects = [bare, route, Subject("FastAPI route", apps.fastapi())]
-    ours, caches = _rcache(url)
+    ours, caches = cached_subjects(url)
     print(f"in process: {rounds} rounds", flush=True)
     try:
         await compare([*subjects, *ours], rounds)
@@ -181,7 +181,9 @@ async def _measure(url: str, rounds: int) -> dict[str, Any]:
     return {"settings": {"rounds": rounds, "workers": WORKERS}, "rows": rows}
 
 
-def _rcache(url: str) -> tuple[list[Subject], list[Cache]]:
+def cached_subjects(url: str) -> tuple[list[Subject], list[Cache]]:
+    """rcache's rows, and the caches to be closed after them."""
+
     def app(cache: Cache, mark: Any = lambda endpoint: endpoint) -> ASGIApp:
         return apps.starlette([Middleware(CacheMiddleware, cache=cache, rules=other)], mark)
 

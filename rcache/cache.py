@@ -18,6 +18,7 @@ from rcache.core.tags import check_tag
 from rcache.engine.holds import Holds
 from rcache.engine.near_store import NearStore
 from rcache.engine.purge import OnOutage, Purged, Purger
+from rcache.engine.refresh import Refreshes
 from rcache.engine.single_flight import Flights
 from rcache.engine.stats import Stats
 from rcache.engine.uncacheable import Uncacheable
@@ -99,6 +100,7 @@ class Cache:
         nearness = Nearness(near, size(near_bytes, "near_bytes"), seconds(near_lease, "near_lease"))
         self.store: Store = _store(url, namespace, size(max_bytes, "max_bytes"), bounds, nearness, self.clock)
         self.flights = Flights()
+        self.refreshes = Refreshes()
         self.uncacheable = Uncacheable(self.clock)
         self.stats = Stats()
         self._purger = Purger(
@@ -129,9 +131,12 @@ class Cache:
         store cannot be reached: see `purge_timeout` and `on_outage`. `wait=False` returns at once. Raises ValueError for
         an illegal tag.
         """
-        checked = _checked(tags)
+        return await self.purge(_checked(tags), wait=wait)
+
+    async def purge(self, tags: tuple[str, ...], *, wait: bool = True) -> Purged:
+        """`invalidate` for tags that are known to be legal, those of URLs (`Key.url_tag`) among them."""
         self.open()
-        return self._told(await self._purger.purge(checked, wait=wait) if checked else _NOTHING)
+        return self._told(await self._purger.purge(tags, wait=wait) if tags else _NOTHING)
 
     def invalidate_sync(self, *tags: str, wait: bool = True) -> Purged:
         """`invalidate` without an event loop: in sync endpoints, scripts, other frameworks; on a loop's thread it blocks."""
@@ -170,8 +175,9 @@ class Cache:
         return purged
 
     async def close(self) -> None:
-        """Lets go of connections and, embedded, of all entries. Purges under way are waited for."""
+        """Lets go of connections and, embedded, of all entries. Purges under way are waited for, refreshes are cancelled."""
         self._leave()
+        await self.refreshes.aclose()
         await self._purger.aclose()
         await self.store.aclose()
 

@@ -13,7 +13,8 @@ WITHOUT_EXTRAS = """
 import sys
 
 class Absent:
-    names = {"fastapi", "pydantic", "sqlalchemy", "aiosqlite", "uvicorn", "uvloop", "httptools", "httpx", "hiredis"}
+    names = {"fastapi", "pydantic", "sqlalchemy", "aiosqlite", "uvicorn", "uvloop", "httptools", "httpx", "hiredis",
+             "http_sf"}
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in self.names:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)

@@ -12,6 +12,8 @@ import pytest
 
 import rcache
 from rcache.core.cache_status import FORWARD_REASONS
+from rcache.core.policy import Options, Settings
+from rcache.core.settings import size
 from tests.support import RawClient
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -38,32 +40,54 @@ async def test_the_first_application_caches_and_flushes():
     ("heading", "function", "others"),
     [
         ("`Cache(url=None", rcache.Cache.__init__, {"self", "clock"}),
-        ("`CacheMiddleware(app, cache=None", rcache.cached, set()),
+        ("`CacheMiddleware(app, cache=None", rcache.CacheMiddleware.__init__, {"self", "app", "cache", "rules"}),
     ],
 )
 def test_the_table_of_settings_names_them_all_with_their_defaults(
     heading: str, function: Callable[..., Any], others: set[str]
 ):
-    table = README[README.index(heading) :].split("\n\n")[1]
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", table, re.MULTILINE))
     parameters = {name: each for name, each in inspect.signature(function).parameters.items() if name not in others}
+    rows = _table(heading)
     assert set(rows) == set(parameters)
     for name, parameter in parameters.items():
         said = rows[name].strip("`")
-        if name == "url":
-            assert said == "memory://"
-        elif name == "statuses":
-            assert said == ", ".join(map(str, parameter.default))
-        else:
-            assert eval(said) == parameter.default, name
+        assert said == "memory://" if name == "url" else eval(said) == parameter.default, name
+
+
+def test_the_table_of_a_rules_settings_names_them_all_with_their_defaults():
+    rows = _table("For `@cached(...)` and `Rule(path, ...)`")
+    assert set(rows) == {"ttl", "tags", *Settings.__annotations__}
+    plain = {name: _plain(getattr(Options(), name, ())) for name in rows}  # tags are kept in two parts
+    assert {name: _plain(eval(said.strip("`"))) for name, said in rows.items()} == plain
+
+
+def _table(heading: str) -> dict[str, str]:
+    table = README[README.index(heading) :].split("\n\n")[1]
+    return dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", table, re.MULTILINE))
+
+
+def _plain(value: Any) -> Any:
+    return (
+        tuple(sorted(value)) if isinstance(value, frozenset | tuple) else size(value, "") if value == "64KiB" else value
+    )
 
 
 def test_every_reason_that_the_code_gives_is_explained():
     """The words that stand in `detail=`, as far as they can be read off the sources."""
     sources = "".join(path.read_text() for path in (Path(rcache.__file__).parent / "asgi").glob("*.py"))
     sources += (Path(rcache.__file__).parent / "core" / "storing.py").read_text()
-    told = set(re.findall(r'(?:_bypass\(|reason = |_give_up\(|_unstored\(|return )"([a-z-]+)"', sources))
+    before = r'(?:_bypass\(|reason = |_give_up\(|_unstored\(|return (?:\(\), \()?|_pass\("request", |field\()'
+    told = set(re.findall(before + r'"([a-z-]+)"', sources))
     told -= set(FORWARD_REASONS) - {"stale", "partial"}
     section = README[README.index("## Why was this not a hit?") : README.index("## Examples")]
-    assert told >= {"outage", "target", "tag", "too-large", "set-cookie", "disconnect"}
+    assert told >= {
+        "outage",
+        "target",
+        "tag",
+        "too-large",
+        "set-cookie",
+        "disconnect",
+        "precondition",
+        "stale-if-error",
+    }
     assert {reason for reason in told if f"{reason}`" not in section} == set()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar, Unpack
 
+from rcache.core.checks import Duration, TagSource
 from rcache.core.errors import ConfigurationError
-from rcache.core.policy import STATUSES, Duration, KeyBy, Options, TagSource, options
+from rcache.core.policy import Options, Settings, options
 
 MARK = "__rcache__"
 """The attribute that carries an endpoint's options; `functools.wraps` copies it to whatever wraps the endpoint."""
@@ -15,16 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def cached(
-    ttl: Duration | None = None,
-    tags: Iterable[TagSource] = (),
-    vary: Iterable[str] = (),
-    query: Iterable[str] | None = None,
-    cookies: Iterable[str] | Literal["ignore"] | None = None,
-    key_by: KeyBy | None = None,
-    guard: Callable[..., Any] | None = None,
-    client_ttl: Duration | None = None,
-    statuses: Iterable[int] = STATUSES,
-    enabled: bool = True,
+    ttl: Duration | None = None, tags: Iterable[TagSource] = (), **settings: Unpack[Settings]
 ) -> Callable[[F], F]:
     """Answers of the endpoint are kept by the CacheMiddleware it runs under; without one, nothing changes.
 
@@ -33,7 +25,7 @@ def cached(
     - `tags`: what the answer depends on: strings, templates (`"user:{user_id}"`, `"list:{query.page}"`), callables of the
       request that return a tag, several, or None.
     - `vary`: request headers that select among answers, in addition to the response's own Vary.
-    - `query`: the query parameters that count; None: all.
+    - `query`: the query parameters that count; `"declared"`: those that the FastAPI route declares; None: all.
     - `cookies`: `"ignore"`, or the names of the cookies that matter, which join the key; None: a request with cookies other
       than well-known analytics is neither stored nor answered from the cache.
     - `key_by`: makes an identity part of the key: a header's name, `"cookie:NAME"`, or a callable of the request that returns
@@ -42,13 +34,26 @@ def cached(
       the key; an HTTPException it raises is answered by the application's own handler.
     - `client_ttl`: seconds of freshness that clients are told on purpose.
     - `statuses`: those stored without explicit freshness.
+    - `methods`: `("QUERY",)` or `("POST",)` caches that method too, with the request's body in the key, up to
+      `max_request_body` bytes of it; for searches, never for what changes something.
+    - `compress`: bodies are kept compressed, once, and every client gets what it accepts: True, or the codings in order of
+      preference (`"zstd"`, `"br"`, `"gzip"`).
+
+    The next are as the middleware has them where they are None:
+
+    - `heuristic`: a response without any freshness is fresh for a tenth of the time since its Last-Modified.
+    - `client_may_refresh`: whether a client's `Cache-Control: no-cache`, `max-age` and `min-fresh` make the endpoint run.
+    - `stale_on_error`: how long past its freshness an answer stands in for an endpoint that fails.
+    - `store_set_cookie`: whether answers that set a cookie are kept, cookie included.
+    - `forward_targeted`: whether CDN-Cache-Control and RCache-Control are passed on to clients.
+    - `cache_groups`: tags are exported as Cache-Groups, and groups that the application names are tags (RFC 9875).
     - `enabled=False`: the endpoint is never cached, whatever rules say.
 
     Raises ConfigurationError where an option cannot work or contradicts another.
     """
     if callable(ttl):
         raise ConfigurationError("write @cached() with parentheses, or @cached(ttl=...)")
-    checked = options(ttl, tags, vary, query, cookies, key_by, guard, client_ttl, statuses, enabled)
+    checked = options(ttl, tags, **settings)
 
     def mark(endpoint: F) -> F:
         if isinstance(endpoint, type) or not callable(endpoint):
@@ -81,7 +86,7 @@ def options_of(endpoint: object) -> Options | None:
 
 
 def methods_of(endpoint: object) -> list[str]:
-    """The marked methods of an HTTPEndpoint that do not answer GET."""
+    """The marked methods of an HTTPEndpoint that are not the one that answers GET."""
     if not isinstance(endpoint, type):
         return []
     others = ("head", "post", "put", "patch", "delete", "options")

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rcache.asgi.fill import Fill, Seen
+from rcache.asgi.bodies import Reread, read_body
+from rcache.asgi.errand import Errand, Seen
+from rcache.asgi.fill import Fill
+from rcache.asgi.forward import Forward
+from rcache.asgi.head import Head
 from rcache.asgi.inquiry import Inquiry
 from rcache.asgi.plan import Plan
-from rcache.asgi.responders import Forward, replay
+from rcache.asgi.replay import replay
 from rcache.cache import Cache
 from rcache.core import cache_status
-from rcache.core.entry import Found, Missing
+from rcache.core.entry import Entry, Found, Missing
 from rcache.core.errors import BackendError
+from rcache.core.keys import with_body
+from rcache.core.request_directives import NO_ADVICE, RequestDirectives, request_directives
+from rcache.core.reuse import Use, reuse, without_demands
 from rcache.current import RequestScope
 from rcache.engine.single_flight import Ending, Flight
 from rcache.ports import Budget
 
-SEEN = "rcache"
+SEEN: Final = "rcache"
 """In the scope of a request that a CacheMiddleware further out already handles."""
 
-MOST_FOLLOWS = 2
+MOST_FOLLOWS: Final = 2
 """Flights that a request follows before it runs by itself: one whose Vary was not known yet, and one of its own variant.
 
 Without a bound, purges from elsewhere during each run would let those who wait run one after the other.
@@ -52,11 +61,16 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._personal: str | None = None
-        self._is_get = scope["method"] == "GET"
-        # The timer that watches over it may be a tick late, and the answer is to be in time all the same.
-        self._budget = Budget(0.9 * self._cache.deadline)
+        self._wishes = NO_ADVICE
+        self._method: str = scope["method"]
+        self._read: Sequence[Message] = (_NOTHING_TO_READ,)
+        self._budget = self._new_budget()
         if not self._cache.is_open:
             self._cache.open()
+
+    def _new_budget(self) -> Budget:
+        # The timer that watches over it may be a tick late, and the answer is to be in time all the same.
+        return Budget(0.9 * self._cache.deadline)
 
     async def answer(self) -> None:
         """Decides whether the key tells this request from others', and answers it."""
@@ -75,7 +89,13 @@ class Exchange:
             if identity is None:
                 await self._bypass("key")
                 return
-        if fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in fields:
+        if self._method in plan.options.methods:
+            body = await self._body()
+            if body is None:
+                await self._bypass("body")
+                return
+            identity = with_body(identity, self._method, scope["headers"], body)
+        elif fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in fields:
             # An application may read it, and then its sender would choose what everybody else gets.
             await self._bypass("body")
             return
@@ -83,7 +103,11 @@ class Exchange:
         ask = Inquiry(scope, fields, plan.names, plan.query, self._cache.key_host, identity)
         if ask.is_too_long:
             await self._bypass("target")
+        elif b"if-match" in fields or b"if-unmodified-since" in fields:
+            # Only the origin knows the current state of what they speak of (RFC 9111 §4.3.2).
+            await self._pass("request", "precondition")
         else:
+            self._wishes = self._heeded()
             await self._ask(ask)
 
     async def pass_guarded(self, seen: Seen) -> None:
@@ -97,13 +121,26 @@ class Exchange:
                 return
         await self._app(self._scope, self._receive, self._send)
 
+    def _heeded(self) -> RequestDirectives:
+        """What the client asks of caches, as far as this rule lets it."""
+        if b"cache-control" not in self._fields and b"pragma" not in self._fields:
+            return NO_ADVICE
+        wishes = request_directives(self._scope["headers"])
+        return wishes if self._plan.client_may_refresh else without_demands(wishes)
+
+    async def _body(self) -> bytes | None:
+        """The request's whole body, which the application then reads again; None where it is too long, or breaks off."""
+        body, self._read = await read_body(self._receive, self._plan.options.max_request_body)
+        self._receive = Reread(self._read, self._receive)
+        return body
+
     async def _ask(self, ask: Inquiry) -> None:
         """Answers from the store, from another request's flight, or from the application."""
         reason = self._cache.uncacheable.reason(ask.key, self._personal is not None)
         if reason is not None:
             await self._bypass(reason)
             return
-        follows = MOST_FOLLOWS if self._is_get and self._personal is None else 0
+        follows = MOST_FOLLOWS if self._method != "HEAD" and self._personal is None else 0
         while True:
             try:
                 found = await self._cache.store.lookup(ask, self._budget)
@@ -111,28 +148,47 @@ class Exchange:
                 self._cache.stats.outages += 1
                 await self._bypass("outage")
                 return
+            former, reason = None, "miss"
             if isinstance(found, Found):
-                if found.entry.ttl(found.now) > 0:
-                    await self._serve(ask, found)
+                use, reason = reuse(found.entry, found.now, self._wishes)
+                if use is not Use.VALIDATE or not self._may_use(found.entry):
+                    await self._serve(ask, found, use)
                     return
-                found = Missing(found.start, found.now, "expired", found.names)
-            if not self._is_get or found.start is None:
-                self._cache.stats.misses += 1
-                await self._forward(cache_status.forward("miss", detail=None if found.start else found.reason))
+                former = found.entry
+            if self._wishes.only_if_cached:
+                await self._time_out()
                 return
-            if not follows:
-                await self._fill(ask, found, None)
+            if self._wishes.no_store:
+                await self._pass("request", "no-store")
+                return
+            if found.start is None:
+                self._cache.stats.misses += 1
+                await self._forward(cache_status.forward("miss", detail=found.reason))
+                return
+            if self._method == "HEAD":
+                self._cache.stats.misses += 1
+                await self._head(ask, found, former, reason)
+                return
+            if not follows or reason == "request":
+                await self._fill(ask, found, former, reason, None)
                 return
             flight, is_mine = self._cache.flights.join_or_lead(ask.key, ask.variant(found.names))
             if is_mine:
-                await self._fill(ask, found, flight)
+                await self._fill(ask, found, former, reason, flight)
                 return
-            ending = await self._follow(ask, flight)
+            ending = await self._follow(ask, flight, reason)
             if ending is None:
                 return
             follows = follows - 1 if ending is Ending.AGAIN else 0
 
-    async def _serve(self, ask: Inquiry, found: Found) -> None:
+    # From the store
+
+    def _may_use(self, entry: Entry) -> bool:
+        """Whether nothing in this process, and nothing about this request, forbids an entry that the one rule allows."""
+        is_blocked = self._cache.journal.waiting and self._cache.journal.blocks(entry.tags)
+        return not is_blocked and (self._personal is None or entry.is_shared)
+
+    async def _serve(self, ask: Inquiry, found: Found, use: Use) -> None:
         cache, entry = self._cache, found.entry
         if cache.journal.waiting and cache.journal.blocks(entry.tags):
             await self._bypass("purge-pending")
@@ -141,9 +197,11 @@ class Exchange:
             await self._bypass(self._personal)
         else:
             cache.stats.hits += 1
+            if use is Use.REFRESH:
+                self._refresh(ask, found)
             await replay(cache, found, self._scope, self._fields, self._send)
 
-    async def _follow(self, ask: Inquiry, flight: Flight) -> Ending | None:
+    async def _follow(self, ask: Inquiry, flight: Flight, reason: str) -> Ending | None:
         """Answers from another request's run where that may be shared with this one (None); else what to do instead."""
         landed = await flight.follow()
         if isinstance(landed, Ending):
@@ -152,26 +210,92 @@ class Exchange:
         if ask.variant(landed.names) != landed.variant or self._cache.journal.blocks(entry.tags):
             return Ending.AGAIN
         self._cache.stats.collapsed += 1
-        field = cache_status.forward("miss", collapsed=True)
-        await replay(
-            self._cache, Found(entry, entry.stored_at, entry.start), self._scope, self._fields, self._send, field
-        )
+        field = cache_status.forward(reason, collapsed=True)
+        found = Found(entry, entry.stored_at, entry.start)
+        await replay(self._cache, found, self._scope, self._fields, self._send, field)
         return None
 
-    async def _fill(self, ask: Inquiry, missing: Missing, flight: Flight | None) -> None:
+    async def _time_out(self) -> None:
+        """The client takes only what is stored (RFC 9111 §5.2.1.7)."""
+        self._cache.stats.bypasses += 1
+        headers = [(b"content-length", b"0"), (b"cache-status", cache_status.refused("only-if-cached"))]
+        await self._send({"type": "http.response.start", "status": 504, "headers": headers})
+        await self._send({"type": "http.response.body", "body": b""})
+
+    # From the application
+
+    def _errand(
+        self,
+        ask: Inquiry,
+        found: Found | Missing,
+        former: Entry | None,
+        reason: str,
+        scope: Scope,
+        flight: Flight | None = None,
+    ) -> Errand:
+        assert found.start is not None  # noqa: S101 (without a start nothing is filled)
+        return Errand(
+            cache=self._cache,
+            plan=self._plan,
+            ask=ask,
+            scope=scope,
+            fields=self._fields,
+            start=found.start,
+            looked_up=found.now,
+            reason=reason,
+            seen=Seen(self._plan.options),
+            budget=self._budget,
+            names=found.names,
+            personal=self._personal,
+            wishes=self._wishes,
+            flight=flight,
+            former=former,
+        )
+
+    async def _fill(
+        self, ask: Inquiry, found: Found | Missing, former: Entry | None, reason: str, flight: Flight | None
+    ) -> None:
         self._cache.stats.misses += 1
-        personal, budget = self._personal, self._budget
-        seen = self._scope[SEEN] = Seen(self._plan.options)
-        fill = Fill(self._cache, self._plan, ask, missing, personal=personal, budget=budget, flight=flight, seen=seen)
+        errand = self._errand(ask, found, former, reason, self._scope, flight)
+        await self._run(errand, self._receive, self._send)
+
+    async def _run(self, errand: Errand, receive: Receive, send: Send) -> None:
+        errand.scope[SEEN] = errand.seen
         try:
-            await fill.run(self._app, self._scope, self._receive, self._send)
+            await Fill(errand).run(self._app, receive, send)
         finally:  # whoever calls again with this scope makes a new request
+            errand.scope.pop(SEEN, None)
+
+    def _refresh(self, ask: Inquiry, found: Found) -> None:
+        """Lets the application make a new answer in the background, unless a run for it is under way already."""
+
+        async def refresh() -> None:
+            flight, is_mine = self._cache.flights.join_or_lead(ask.key, ask.variant(found.names))
+            if is_mine:
+                self._budget = self._new_budget()
+                self._fields = {}  # it is the whole that is to be made anew, whatever part was asked for
+                errand = self._errand(ask, found, found.entry, "stale", scope, flight)
+                await self._run(errand, Reread(self._read, _never), _to_nobody)
+
+        # The request is answered and gone by then, so it gets a scope of its own.
+        scope = {**self._scope, "state": dict(self._scope.get("state") or {})}
+        self._cache.refreshes.start((ask.key, ask.variant(found.names)), refresh)
+
+    async def _head(self, ask: Inquiry, found: Found | Missing, former: Entry | None, reason: str) -> None:
+        errand = self._errand(ask, found, former, reason, self._scope)
+        self._scope[SEEN] = errand.seen
+        try:
+            await Head(errand, self._send).run(self._app, self._receive)
+        finally:
             self._scope.pop(SEEN, None)
 
     async def _bypass(self, reason: str) -> None:
         self._plan.tell_once(reason)
+        await self._pass("bypass", reason)
+
+    async def _pass(self, forwarded: str, detail: str) -> None:
         self._cache.stats.bypasses += 1
-        await self._forward(cache_status.forward("bypass", detail=reason))
+        await self._forward(cache_status.forward(forwarded, detail=detail))
 
     async def _forward(self, field: bytes) -> None:
         self._scope[SEEN] = Seen(self._plan.options)
@@ -192,3 +316,16 @@ class Exchange:
         app = ExceptionMiddleware(raises, handlers=handlers)
         forward = Forward(self._send, cache_status.forward("bypass", detail="guard"))
         await forward.run(app, self._passing, plan.seen(self._scope), self._receive)
+
+
+_NOTHING_TO_READ: Final[Message] = {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _never() -> Message:
+    """The client of a refresh neither sends nor leaves."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def _to_nobody(message: Message) -> None:
+    """Who was answered stale does not see the new answer."""

@@ -1,135 +1,121 @@
-"""The application answers, its messages pass through as they come, and a copy is kept up to a limit.
+"""The application answers, its messages pass through to the client as they come, and a copy is kept up to a limit.
 
 The start message waits for the body only where a Content-Length promises a short one: then the ETag, and whether the answer
 was stored, can still be said in it. Everything else is sent on at once, so that no stream is delayed or held in memory. The
 entry is in the store before the last body message leaves.
+
+Where a former answer is to be validated, a 304 brings it back to life, and an application that fails may be covered by it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rcache.asgi.inquiry import Inquiry
-from rcache.asgi.plan import Plan
-from rcache.cache import Cache
-from rcache.core import cache_status
-from rcache.core.entry import Entry, Missing
-from rcache.core.errors import BackendError
-from rcache.core.headers import joined, values
-from rcache.core.policy import Options
-from rcache.core.storing import may_store, stored_headers
-from rcache.core.validation import not_modified, not_modified_headers, strong_etag
-from rcache.core.vary import merge, vary_names
-from rcache.current import RequestScope, request_scope
-from rcache.engine.single_flight import Ending, Flight, Landed
-from rcache.ports import Budget
-from rcache.signals import notify, response_stored
+from rcache.asgi.errand import Errand
+from rcache.asgi.keeper import Keeper
+from rcache.asgi.replay import replay, represented, selected
+from rcache.core.entry import Entry, Found
+from rcache.core.groups import CACHE_GROUPS
+from rcache.core.headers import joined, values, without
+from rcache.core.negotiation import is_worth_coding, plain_headers
+from rcache.core.targeted import TARGETS
+from rcache.core.validation import freshened, not_modified, not_modified_headers, selects, strong_etag
+from rcache.current import request_scope
+from rcache.engine.single_flight import Ending
 
-MAX_TAGS = 1000
-"""Tags of one entry; an answer with more depends on so much that it would hardly ever be a hit."""
+logger = logging.getLogger("rcache")
 
 PATIENCE = 0.05
 """Seconds that those who wait for this flight are held by an answer of unknown length, until its first chunk tells more."""
 
-_LASTING = frozenset(
-    (
-        "set-cookie",
-        "private",
-        "no-store",
-        "no-cache",
-        "vary",
-        "stream",
-        "too-large",
-        "no-freshness",
-        "credentials",
-        "too-many-tags",
-        "inner-key",
-    )
-)
-"""Reasons that lie in the URL rather than in one answer, so that the next request need not ask the store."""
+ERRORS = frozenset((500, 502, 503, 504))
+"""Answers that count as a failure of the application (RFC 5861 §4)."""
 
 _HARMLESS = frozenset(("http.response.debug", "http.response.early_hint", "http.response.push"))
 _SENT_BY_SERVER = ("http.response.pathsend", "http.response.zerocopysend")
-
-
-class Seen:
-    """In the scope of a request that a CacheMiddleware handles, for those further in."""
-
-    __slots__ = ("is_inner_keyed", "options")
-
-    def __init__(self, options: Options) -> None:
-        self.options = options
-        self.is_inner_keyed = False  # a rule further in tells answers apart in a way that our key does not
+_TARGETED = frozenset(TARGETS)
+_GROUPS = frozenset((CACHE_GROUPS,))
 
 
 class Fill:
     """One run of the application whose answer may be stored."""
 
-    def __init__(
-        self,
-        cache: Cache,
-        plan: Plan,
-        ask: Inquiry,
-        missing: Missing,
-        *,
-        personal: str | None,
-        budget: Budget,
-        flight: Flight | None,
-        seen: Seen,
-    ) -> None:
-        self._cache = cache
-        self._plan = plan
-        self._ask = ask
-        self._missing = missing
-        self._personal = personal
-        self._budget = budget
-        self._flight = flight
-        self._seen = seen
-        self._looked_up = cache.clock.monotonic()
-        self._request = RequestScope(cache, set())
+    def __init__(self, errand: Errand) -> None:
+        self._errand = errand
+        self._cache = errand.cache
+        self._plan = errand.plan
+        self._keeper = Keeper(errand)
+        self._conditions: Sequence[tuple[bytes, bytes]] = ()
         self._held: Message | None = None
-        self._headers: Sequence[tuple[bytes, bytes]] = ()
+        self._headers: list[tuple[bytes, bytes]] = []
         self._status = 0
         self._chunks: list[bytes] = []
         self._length = 0
         self._is_collecting = False
-        self._is_answered = False
+        self._has_sent = False  # something has left for the client
+        self._is_answered = False  # by us: what the application still sends goes nowhere
+        self._is_covered = False  # the application failed, and a former answer was sent
+        self._is_unconfirmed = False  # a 304 spoke of something else
         self._has_left = False
+        self._read: Message | None = None  # the request's body, which a second run reads again
+        self._unread: Message | None = None
 
-    async def run(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    async def run(self, app: ASGIApp, receive: Receive, send: Send) -> None:
         """Calls the application. Whatever happens, those who wait for this flight are let go."""
-        self._scope, self._receive, self._send = scope, receive, send
-        # Mounts move the root path on the way in, and leave it there.
-        self._place = {"path": scope["path"], "root_path": scope.get("root_path", "")}
+        self._receive, self._pass_on = receive, send
+        scope = self._errand.scope
         extensions: dict[str, Any] | None = scope.get("extensions")
         if extensions:
             # A file that the server sends by itself never comes past here, so the application is not to ask for that.
             scope["extensions"] = {name: extensions[name] for name in extensions if name not in _SENT_BY_SERVER}
-        token = request_scope.set(self._request)
+        asked = scope["headers"]
+        token = request_scope.set(self._keeper.request)
         ending = Ending.ALONE
         try:
-            await app(scope, self.receive, self.send)
+            self._conditions = self._errand.conditions()
+            await self._call(app, scope)
+            if self._is_unconfirmed:
+                self._is_unconfirmed = False
+                self._conditions = ()
+                self._unread = self._read
+                await self._call(app, scope)
+            if not self._has_sent:  # it left without an answer
+                await self._cover(None)
         except asyncio.CancelledError:
             ending = Ending.AGAIN
             raise
+        except Exception:
+            if not self._is_covered and (self._has_sent or not await self._cover(None)):
+                raise
+            logger.exception("%s failed, and a stale answer covered for it", self._plan.label)
         finally:
+            scope["headers"] = asked
             request_scope.reset(token)
-            self._land(ending)
+            self._errand.land(ending)
 
-    def _land(self, outcome: Landed | Ending) -> None:
-        if self._flight is not None:
-            self._flight.land(outcome)
+    async def _call(self, app: ASGIApp, scope: Scope) -> None:
+        scope["headers"] = self._errand.asked(self._conditions)
+        await app(scope, self.receive, self.send)
 
     async def receive(self) -> Message:
         """Notices a client that leaves midway."""
-        message = await self._receive()
+        message, self._unread = self._unread, None
+        if message is None:
+            message = await self._receive()
         if message["type"] == "http.disconnect":
             self._has_left = True
+        else:
+            self._read = message
         return message
+
+    async def _send(self, message: Message) -> None:
+        self._has_sent = True
+        await self._pass_on(message)
 
     async def send(self, message: Message) -> None:
         """Passes a message of the application on to the client."""
@@ -138,7 +124,7 @@ class Fill:
             await self._on_start(message)
         elif kind == "http.response.body" and self._is_collecting:
             await self._on_body(message)
-        elif not self._is_answered:  # else a 304 stands where the application still sends its body's end
+        elif not (self._is_answered or self._is_unconfirmed):
             if self._is_collecting and kind not in _HARMLESS:
                 await self._give_up("stream")
             await self._send(message)
@@ -146,78 +132,73 @@ class Fill:
     # The start
 
     async def _on_start(self, message: Message) -> None:
-        self._status = message["status"]
-        self._headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
+        self._status = status = message["status"]
+        headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
+        if status == 304 and self._conditions:
+            await self._on_not_modified(headers)
+            return
+        if status in ERRORS and await self._cover(status):
+            return
+        self._verdict = verdict = self._keeper.verdict(status, headers)
+        self._headers = headers if self._plan.forward_targeted else without(headers, _TARGETED)
         self._started = message
-        verdict = may_store(
-            self._status,
-            self._headers,
-            ttl=self._plan.ttl,
-            statuses=self._plan.statuses,
-            personal=self._personal is not None,
-            now=self._cache.clock.time(),
-        )
-        self._verdict = verdict
-        self._promised = 0 if self._status == 204 else _content_length(self._headers)
+        self._promised = 0 if status == 204 else _content_length(headers)
         reason = verdict.reason
-        if reason is None and self._seen.is_inner_keyed:
+        if reason is None and self._errand.seen.is_inner_keyed:
             reason = "inner-key"
         if reason is None and message.get("trailers"):
             reason = "trailers"
         if reason is None and self._promised is not None and self._promised > self._cache.max_body:
             reason = "too-large"
         if reason is not None:
-            self._note(reason)
-            await self._send_start(self._field(reason))
+            self._keeper.note(reason)
+            await self._send_start(reason)
             return
         self._is_collecting = True
-        self._client_ttl = None if verdict.is_explicit else self._plan.client_ttl
+        self._own = self._keeper.own(headers, self._keeper.client_ttl(verdict))
         if self._promised is not None:
             self._held = message
         else:
-            if self._flight is not None:  # nobody knows when this begins or ends, so nobody waits for it long
-                asyncio.get_running_loop().call_later(PATIENCE, self._land, Ending.ALONE)
-            await self._send_start(self._field(None), own=self._export())
+            if self._errand.flight is not None:  # nobody knows when this begins or ends, so nobody waits for it long
+                asyncio.get_running_loop().call_later(PATIENCE, self._errand.land, Ending.ALONE)
+            await self._send_start(None)
 
-    def _field(self, reason: str | None, *, stored: bool = False) -> bytes:
-        if reason == "credentials":
-            return cache_status.forward("bypass", detail=self._personal)
-        fwd = "stale" if self._missing.reason == "expired" else "miss"
-        return cache_status.forward(fwd, stored=stored, detail=reason)
-
-    def _export(self) -> list[tuple[bytes, bytes]]:
-        """Fields of our own that tell clients and caches outside what the rule says of this answer."""
-        own = []
-        said = vary_names(self._headers) or ()
-        if unsaid := [name for name in self._plan.own_vary if name.decode() not in said]:
-            own.append((b"vary", b", ".join(unsaid)))
-        if self._client_ttl is not None:
-            if self._plan.is_keyed:  # the key tells whose answer this is; a cache outside would not
-                own.append((b"cache-control", b"private"))
-            own.append((b"cache-control", b"max-age=%d" % self._client_ttl))
-        return own
-
-    async def _send_start(self, field: bytes, own: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    async def _send_start(self, reason: str | None) -> None:
+        """The start without the body, which passes as it comes; or a 304, where the answer's own validators tell already."""
         self._held = None
-        headers = [*self._headers, *own, (b"cache-status", field)]
-        await self._send({**self._started, "headers": headers})
+        headers = [*self._headers] if reason is not None else [*self._headers, *self._own, *self._freshness()]
+        if self._plan.coding is not None and is_worth_coding(self._status, headers, self._cache.max_body):
+            headers = plain_headers(headers)
+        headers.append((b"cache-status", self._keeper.field(reason)))
+        if self._is_unmodified(joined(self._headers, b"etag")):
+            self._is_answered = True
+            await self._send_empty(304, not_modified_headers(headers))
+        else:
+            await self._send({**self._started, "headers": headers})
+
+    def _freshness(self) -> list[tuple[bytes, bytes]]:
+        """What clients are told of it; said anew with each answer's age, so that it is not stored."""
+        client_ttl = self._keeper.client_ttl(self._verdict)
+        return [] if client_ttl is None else [(b"cache-control", b"max-age=%d" % client_ttl)]
+
+    def _is_unmodified(self, etag: bytes | None) -> bool:
+        """Whether the client holds this very answer, though the application was not asked (RFC 9110 §13.2.2)."""
+        if self._errand.asks_for_all or not 200 <= self._status < 300 or self._errand.scope["method"] == "POST":
+            return False
+        now = self._cache.clock.time()
+        return not_modified(self._errand.ask.headers, etag, joined(self._headers, b"last-modified"), now)
+
+    async def _send_empty(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": b""})
 
     async def _give_up(self, reason: str) -> None:
         """Nothing will be stored; what was held goes out, and from here on messages just pass."""
         self._is_collecting = False
         self._chunks.clear()
-        self._note(reason)
+        self._keeper.note(reason)
         if self._held is not None:
-            await self._send_start(self._field(reason))
-
-    def _note(self, reason: str, detail: str = "") -> None:
-        self._land(Ending.ALONE)
-        if reason in _LASTING:
-            told = self._personal if reason == "credentials" and self._personal else reason
-            self._cache.uncacheable.note(self._ask.key, self._personal is not None, told)
-            self._plan.tell_once(told)
-        elif reason in ("tag", "stale"):
-            self._plan.tell_once(reason, detail)
+            await self._send_start(reason)
 
     # The body
 
@@ -226,7 +207,7 @@ class Fill:
         self._length += len(chunk)
         if self._length > self._cache.max_body:
             await self._give_up("too-large")
-            await self._send(message)
+            await self._pass(message)
             return
         self._chunks.append(chunk)
         # Middleware like Starlette's BaseHTTPMiddleware sends the end of a body in a message of its own.
@@ -234,106 +215,92 @@ class Fill:
             await self._finish(message)
             return
         if self._promised is None:  # nobody knows when this ends, so nobody waits for it
-            self._land(Ending.ALONE)
+            self._errand.land(Ending.ALONE)
         if self._held is not None:
-            await self._send_start(self._field(None), own=self._export())
-        await self._send(message)
+            await self._send_start(None)
+        await self._pass(message)
+
+    async def _pass(self, message: Message) -> None:
+        if not self._is_answered:
+            await self._send(message)
 
     async def _finish(self, message: Message) -> None:
         self._is_collecting = False
         body = b"".join(self._chunks)
-        etag = joined(self._headers, b"etag")
-        own = self._export()
-        if etag is None:
-            etag = strong_etag(body, self._headers)
-            own.append((b"etag", etag))
-        reason = await self._store(body, etag, own)
-        if self._held is None:
-            await self._send(message)
-        elif self._is_unmodified(etag):
-            headers = [
-                *not_modified_headers([*self._headers, *own]),
-                (b"cache-status", self._field(reason, stored=reason is None)),
-            ]
-            await self._send({"type": "http.response.start", "status": 304, "headers": headers})
-            await self._send({"type": "http.response.body", "body": b""})
-            self._is_answered = True
+        own = self._own
+        if joined(self._headers, b"etag") is None:
+            own = [*own, (b"etag", strong_etag(body, self._headers))]
+        entry, reason = None, self._flaw(body)
+        if reason is None:
+            entry, reason = await self._keeper.keep(self._status, self._headers, body, own, self._verdict)
         else:
-            await self._send_start(self._field(reason, stored=reason is None), own)
-            await self._send({**message, "body": body})
+            self._keeper.note(reason)
+        if self._held is None:
+            await self._pass(message)
+            return
+        headers, etag = [*self._headers, *own], None
+        if entry is not None:
+            own = [*entry.headers[len(entry.application_headers) :]]
+            # Cache-Groups names what the application's own did as well.
+            sent = without(self._headers, _GROUPS) if any(name in _GROUPS for name, _ in own) else self._headers
+            headers = [*sent, *own]
+            headers, body, etag = represented(headers, entry, self._errand.ask.headers)
+        headers += self._freshness()
+        headers.append((b"cache-status", self._keeper.field(reason, stored=reason is None)))
+        await self._deliver(message, headers, body, etag, entry)
 
-    def _is_unmodified(self, etag: bytes) -> bool:
-        """Whether the client holds this very answer, though the application did not look (RFC 9110 §13.2.2)."""
-        modified = joined(self._headers, b"last-modified")
-        return self._status < 300 and not_modified(self._ask.headers, etag, modified, self._cache.clock.time())
-
-    # The store
-
-    async def _store(self, body: bytes, etag: bytes, own: Sequence[tuple[bytes, bytes]]) -> str | None:
-        """Why the answer was not stored; None where it was, and followers have it."""
-        cache = self._cache
+    def _flaw(self, body: bytes) -> str | None:
+        """Why this body is not to be stored."""
         if self._has_left:
-            return self._unstored("disconnect")
-        if self._promised is not None and self._promised != len(body):
-            return self._unstored("incomplete")
-        try:
-            tags = self._plan.tags({**self._scope, **self._place}) | (self._request.tags or set())
-        except Exception as error:  # callables and validators are the application's own
-            return self._unstored("tag", str(error))
-        if len(tags) > MAX_TAGS:
-            return self._unstored("too-many-tags")
-        entry = self._entry(body, etag, own, (self._ask.key.url_tag, *sorted(tags)))
-        if cache.journal.blocks(entry.tags):
-            return self._unstored("purge-pending")
-        names = merge(vary_names(self._headers) or (), self._ask.names)
-        if self._flight is not None:
-            self._flight.depart()
-        try:
-            is_accepted = await cache.store.store(self._ask, names, entry, self._budget)
-        except BackendError:
-            cache.stats.outages += 1
-            return self._unstored("outage")
-        if not is_accepted:
-            cache.stats.refusals += 1
-            self._land(Ending.AGAIN)
-            return "refused"
-        cache.stats.stores += 1
-        self._land(Landed(entry, names, self._ask.variant(names)))
-        if response_stored.receivers:
-            details = {
-                "status": entry.status,
-                "tags": entry.tags[1:],
-                "ttl": entry.ttl(entry.stored_at),
-                "size": len(body),
-            }
-            notify(response_stored, cache, path=self._place["path"], **details)
-        return None
+            return "disconnect"
+        return "incomplete" if self._promised is not None and self._promised != len(body) else None
 
-    def _unstored(self, reason: str, detail: str = "") -> str:
-        self._note(reason, detail)
-        self._land(Ending.ALONE)
-        return reason
+    async def _deliver(
+        self, message: Message, headers: list[tuple[bytes, bytes]], body: bytes, etag: bytes | None, entry: Entry | None
+    ) -> None:
+        """What the client asked for of an answer that was held until it was whole."""
+        status, shown = self._status, body
+        if entry is not None and not self._errand.asks_for_all:
+            scope = {**self._errand.scope, "headers": self._errand.ask.headers}
+            age = self._verdict.initial_age
+            status, headers, shown = selected(self._cache, scope, entry, status, headers, body, etag, age)
+        if status != self._status:  # else the application's own end of the body may follow
+            self._is_answered = True
+            message = {"type": "http.response.body"}
+        await self._send({**self._started, "status": status, "headers": headers})
+        await self._send({**message, "body": shown})
 
-    def _entry(self, body: bytes, etag: bytes, own: Sequence[tuple[bytes, bytes]], tags: tuple[str, ...]) -> Entry:
-        start, lifetime = self._missing.start, self._verdict.lifetime
-        assert start is not None  # noqa: S101 (a fill without a start is never begun)
-        assert lifetime is not None  # noqa: S101 (a verdict without a reason has one)
-        kept = [pair for pair in own if not pair[1].startswith(b"max-age=")]  # said anew with each answer's age
-        return Entry(
-            start=start,
-            status=self._status,
-            headers=(*stored_headers(self._headers), *kept),
-            body=body,
-            tags=tags,
-            # The store's clock at the look-up, and what has passed since: nodes need not agree on the time.
-            stored_at=self._missing.now + self._cache.clock.monotonic() - self._looked_up,
-            initial_age=self._verdict.initial_age,
-            lifetime=lifetime,
-            etag=etag,
-            last_modified=joined(self._headers, b"last-modified"),
-            client_ttl=self._client_ttl,
-            is_shared=self._verdict.is_shared,
-        )
+    # A former answer
+
+    async def _on_not_modified(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """The former answer still holds, and is sent with the fields that came for it; or the 304 speaks of another."""
+        former = self._errand.former
+        assert former is not None  # noqa: S101 (conditions are made of one)
+        etag, now = joined(former.application_headers, b"etag"), self._cache.clock.time()
+        if not selects(headers, etag, former.last_modified, now, asked_alone=True):
+            self._is_unconfirmed = True
+            return
+        merged = freshened(former.application_headers, headers)
+        aged = [*merged, *[(b"age", value) for value in values(headers, b"age")]]
+        entry, reason = await self._keeper.freshen(headers, merged, self._keeper.verdict(former.status, aged))
+        await self._replay(entry, self._keeper.field(reason, status=304, stored=reason is None))
+
+    async def _cover(self, status: int | None) -> bool:
+        """Whether the former answer was sent for an application that answered an error (its status), or nothing."""
+        entry = self._errand.stand_in()
+        if entry is None:
+            return False
+        self._is_covered = True
+        self._errand.land(Ending.ALONE)
+        await self._replay(entry, self._keeper.field("stale-if-error", status=status))
+        return True
+
+    async def _replay(self, entry: Entry, status_field: bytes) -> None:
+        self._is_answered = True
+        errand = self._errand
+        scope = {**errand.scope, "headers": errand.ask.headers}
+        found = Found(entry, errand.now, errand.start)
+        await replay(self._cache, found, scope, errand.fields, self._send, status_field)
 
 
 def _content_length(headers: Sequence[tuple[bytes, bytes]]) -> int | None:

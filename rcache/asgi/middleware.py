@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Literal
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rcache.asgi.exchange import SEEN, Exchange
 from rcache.asgi.inquiry import plain_key
-from rcache.asgi.responders import replay
+from rcache.asgi.replay import replay
 from rcache.asgi.routes import Routes
+from rcache.asgi.unsafe import Unsafe
 from rcache.cache import Cache
+from rcache.core.checks import Duration
 from rcache.core.errors import ConfigurationError
-from rcache.core.policy import Duration, Rule
-from rcache.core.settings import seconds
+from rcache.core.invalidation import is_unsafe
+from rcache.core.policy import Rule, defaults
 from rcache.current import RequestScope, request_scope
 
 logger = logging.getLogger("rcache")
-
-
-TELLING = frozenset((b"authorization", b"cookie", b"content-length", b"transfer-encoding"))
-"""Fields that make a request somebody's own, or announce a body."""
 
 
 ENDS = ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed")
@@ -34,9 +33,19 @@ class CacheMiddleware:
     - `rules`: for applications whose endpoints cannot be decorated; the first whose path matches holds, and an endpoint's own
       `@cached` wins over all.
     - `default_ttl`: freshness of rules that name none; with it, URLs without a rule are cached as well.
+    - `standard`: URLs without a rule are cached by what their answers' own header fields say, as RFC 9111 has it.
+    - `profile="conformant"`: everything that the standards allow: `standard`, `heuristic`, an hour of `stale_on_error`,
+      `store_set_cookie`, and URLs without a rule to which a cookie is a header field like any other.
 
-    Every other request, and every URL without a rule, passes untouched. Rules are checked at start-up, or at the first
-    request where no lifespan runs: ConfigurationError names what cannot work.
+    What a rule leaves open is taken from here; see `cached` for what they mean:
+
+    - `heuristic` (False), `stale_on_error` (0 seconds), `store_set_cookie` (False), `forward_targeted` (True),
+      `cache_groups` (False), `compress` (None);
+    - `client_may_refresh`: None lets clients force a miss where no rule but `standard` applies.
+
+    An unsafe request that succeeds under a path which is cached purges its URL, and those that its answer names in Location
+    and Content-Location (RFC 9111 §4.4). Every other request, and every URL without a rule, passes untouched. Rules are
+    checked at start-up, or at the first request where no lifespan runs: ConfigurationError names what cannot work.
     """
 
     def __init__(
@@ -46,6 +55,15 @@ class CacheMiddleware:
         *,
         rules: Iterable[Rule] = (),
         default_ttl: Duration | None = None,
+        profile: Literal["conformant"] | None = None,
+        standard: bool | None = None,
+        heuristic: bool | None = None,
+        client_may_refresh: bool | None = None,
+        stale_on_error: Duration | None = None,
+        store_set_cookie: bool | None = None,
+        forward_targeted: bool | None = None,
+        cache_groups: bool | None = None,
+        compress: bool | str | Iterable[str] | None = None,
     ) -> None:
         if cache is not None and not isinstance(cache, Cache):
             raise ConfigurationError(f"cache={cache!r} is no Cache: write CacheMiddleware(app, cache=Cache(...))")
@@ -53,9 +71,21 @@ class CacheMiddleware:
         for rule in rules:
             if not isinstance(rule, Rule):
                 raise ConfigurationError(f'rules: {rule!r} is no Rule: write rules=[Rule("/path", ttl=60)]')
+        settings = defaults(
+            profile,
+            default_ttl=default_ttl,
+            standard=standard,
+            heuristic=heuristic,
+            client_may_refresh=client_may_refresh,
+            stale_on_error=stale_on_error,
+            store_set_cookie=store_set_cookie,
+            forward_targeted=forward_targeted,
+            cache_groups=cache_groups,
+            compress=compress,
+        )
         self.app = app
         self.cache = cache if cache is not None else Cache()
-        self._routes = Routes(app, rules, None if default_ttl is None else seconds(default_ttl, "default_ttl"))
+        self._routes = Routes(app, rules, settings)
         self._passing = RequestScope(self.cache, None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,20 +93,24 @@ class CacheMiddleware:
             await self._pass(scope, receive, send)
             return
         kind = scope["type"]
-        if kind == "http" and (scope["method"] == "GET" or scope["method"] == "HEAD"):
-            plan = self._routes.plan(scope)
-            if plan is not None:
-                headers = scope["headers"]
-                fields = dict(headers)
-                # The plainest request is told by its URL alone; any other goes a longer way to the same answers.
-                if plan.is_plain and len(fields) == len(headers) and fields.keys().isdisjoint(TELLING):
-                    cache = self.cache
-                    found = cache.store.at_hand(plain_key(scope, fields, cache.key_host))
-                    if found is not None and not cache.journal.waiting:
-                        cache.stats.hits += 1
-                        await replay(cache, found, scope, fields, send)
-                        return
-                await Exchange(self.app, self._passing, plan, scope, fields, receive, send).answer()
+        if kind == "http":
+            method = scope["method"]
+            if method == "GET" or method == "HEAD":
+                plan = self._routes.plan(scope)
+                if plan is not None:
+                    headers = scope["headers"]
+                    fields = dict(headers)
+                    # The plainest request is told by its URL alone; any other goes a longer way to the same answers.
+                    if plan.is_plain and len(fields) == len(headers) and fields.keys().isdisjoint(plan.telling):
+                        cache = self.cache
+                        found = cache.store.at_hand(plain_key(scope, fields, cache.key_host))
+                        if found is not None and not cache.journal.waiting:
+                            cache.stats.hits += 1
+                            await replay(cache, found, scope, fields, send)
+                            return
+                    await Exchange(self.app, self._passing, plan, scope, fields, receive, send).answer()
+                    return
+            elif await self._is_answered(method, scope, receive, send):
                 return
         elif kind == "lifespan":
             await self._lifespan(scope, receive, send)
@@ -86,6 +120,18 @@ class CacheMiddleware:
             await self.app(scope, receive, send)
         finally:
             request_scope.reset(token)
+
+    async def _is_answered(self, method: str, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Answers a request of another method where a rule caches that, or its success purges what is cached."""
+        plan = self._routes.body_plan(scope)
+        if plan is not None:
+            fields = dict(scope["headers"])
+            await Exchange(self.app, self._passing, plan, scope, fields, receive, send).answer()
+            return True
+        if not is_unsafe(method) or self._routes.plan(scope) is None:
+            return False
+        await Unsafe(self._routes, self._passing, scope, send).run(self.app, receive)
+        return True
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A request that a CacheMiddleware further out handles: only who may see the answer is still asked here."""

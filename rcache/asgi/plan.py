@@ -18,11 +18,15 @@ from starlette.types import Scope
 
 from rcache.asgi.declared import Declared
 from rcache.core import cookies as cookie_fields
+from rcache.core.checks import is_async
 from rcache.core.errors import ConfigurationError
 from rcache.core.headers import joined, values
 from rcache.core.keys import prefixed
-from rcache.core.policy import Options, is_async
+from rcache.core.policy import Defaults, Options
+from rcache.core.search import no_vary_search
+from rcache.core.storing import StoringRules
 from rcache.core.tags import TagError, Template, check_tag
+from rcache.core.targeted import REMEDY as TARGETED_REMEDY
 from rcache.core.vary import COOKIE
 
 logger = logging.getLogger("rcache")
@@ -31,6 +35,14 @@ PathParams = Callable[[Scope], Mapping[str, Any]]
 
 _TELLING = (str, bytes, int, float, Decimal, UUID, date, Enum)
 """What may join a key: an object's text may be its address, which the next object at that place has too."""
+
+TELLING = frozenset(
+    (b"authorization", b"cookie", b"content-length", b"transfer-encoding", b"if-match", b"if-unmodified-since")
+)
+"""Fields that make a request somebody's own, announce a body, or ask what only the application can tell."""
+
+REFRESHING = TELLING | {b"cache-control", b"pragma"}
+"""Those, and the fields in which a client that may do so asks for something fresher."""
 
 REMEDIES = {
     "authorization": 'requests with Authorization need key_by= or guard=, or an answer that says "Cache-Control: public"',
@@ -45,6 +57,7 @@ REMEDIES = {
     "stale": "the answer's own freshness has run out already",
     "stream": "event streams have no end",
     "too-large": "the body is longer than the cache's max_body",
+    "targeted": TARGETED_REMEDY,
     "tag": "give the parameters that its tags are made of defaults, or make the tags with a callable",
     "too-many-tags": "the answer depends on so much that it would hardly ever be a hit: name what its parts have in common",
 }
@@ -59,23 +72,39 @@ class Plan:
         options: Options,
         *,
         label: str,
-        default_ttl: float | None,
+        defaults: Defaults,
+        is_standard: bool = False,
         path_names: frozenset[str] = frozenset(),
         path_params: PathParams | None = None,
         declared: Declared | None = None,
         selecting: tuple[str, ...] = (),
         app: Any = None,
     ) -> None:
-        """`selecting` are headers that always select among answers, `app` is the application whose route it is."""
+        """What `options` leave open, `defaults` say; `is_standard` where no rule applies but the answers' own headers.
+
+        `selecting` are headers that always select among answers, `app` is the application whose route it is.
+        """
         self.label = label
-        self.ttl = options.ttl if options.ttl is not None else default_ttl
-        self.client_ttl = options.client_ttl
-        self.statuses = options.statuses
-        self.query = options.query
         self.is_keyed = options.key_by is not None or options.guard is not None
+        self.client_ttl = options.client_ttl
+        self.storing = StoringRules(
+            ttl=_first(options.ttl, defaults.ttl),
+            statuses=options.statuses,
+            heuristic=_first(options.heuristic, defaults.heuristic),
+            stale_on_error=_first(options.stale_on_error, defaults.stale_on_error),
+            store_set_cookie=_first(options.store_set_cookie, defaults.store_set_cookie),
+        )
+        self.client_may_refresh = _first(options.client_may_refresh, defaults.client_may_refresh, is_standard)
+        self.telling = REFRESHING if self.client_may_refresh else TELLING
+        self.forward_targeted = _first(options.forward_targeted, defaults.forward_targeted)
+        self.cache_groups = _first(options.cache_groups, defaults.cache_groups)
+        self.coding = _first(options.compress, defaults.compress) or None
+        self.query = _counting(options, declared)
+        self.search = None if self.is_keyed else no_vary_search(self.query)
         self.options = options
         self._declared = declared
         self._selecting = selecting
+        self._ignores_cookies = options.cookies is not None or (is_standard and defaults.are_cookies_ordinary)
         self._app = app
         self._path_params = path_params or (lambda scope: scope.get("path_params") or {})
         self._counted = frozenset(name.encode() for name in declared.cookies) if declared else frozenset()
@@ -131,7 +160,7 @@ class Plan:
         """Why a request is somebody's own in a way the key does not tell: "authorization", "cookie", or None."""
         if b"authorization" in fields:
             return "authorization"
-        if b"cookie" in fields and self.options.cookies is None:
+        if b"cookie" in fields and not self._ignores_cookies:
             return "cookie" if cookie_fields.matters(values(headers, b"cookie"), self._counted) else None
         return None
 
@@ -201,6 +230,18 @@ class Plan:
             self._told.add(reason)
             said = f"{reason}: {detail}" if detail else reason
             logger.warning("%s is not cached (%s): %s", self.label, said, REMEDIES[reason])
+
+
+def _first(*said: Any) -> Any:
+    """The first that says something."""
+    return next((value for value in said if value is not None), None)
+
+
+def _counting(options: Options, declared: Declared | None) -> frozenset[bytes] | None:
+    """The query parameters that count; None: all."""
+    if options.query != "declared":
+        return options.query
+    return frozenset(name.encode() for name in declared.query_aliases.values()) if declared is not None else None
 
 
 def _constant(options: Options) -> frozenset[str] | None:

@@ -1,12 +1,13 @@
 """Which rule applies to a request: found once per path, then one look-up in a table.
 
-An endpoint's own `@cached` wins over a `Rule`, the first Rule whose path matches over the others, and `default_ttl` takes what
-is left. What a FastAPI route declares counts under each of them.
+An endpoint's own `@cached` wins over a `Rule`, the first Rule whose path matches over the others, and `default_ttl` and
+`standard` take what is left. What a FastAPI route declares counts under each of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from starlette.routing import compile_path
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp, Scope
 from rcache.asgi.plan import PathParams, Plan
 from rcache.asgi.tree import Node, Owner, Tree, find_owner, is_application, match
 from rcache.core.errors import ConfigurationError
-from rcache.core.policy import Options, Rule, options
+from rcache.core.policy import Defaults, Options, Rule, options
 
 TABLE_SIZE = 10_000  # paths whose rule is remembered; beyond it the table starts anew
 LONGEST_PATH = 1000  # characters; who sends longer ones is not to fill the memory with them
@@ -49,9 +50,10 @@ class _PathRule:
 class Routes:
     """The rules of one middleware, over the routes of the application it wraps."""
 
-    def __init__(self, app: ASGIApp, rules: Sequence[Rule], default_ttl: float | None) -> None:
+    def __init__(self, app: ASGIApp, rules: Sequence[Rule], defaults: Defaults) -> None:
         self._app = app
-        self._default_ttl = default_ttl
+        self._defaults = defaults
+        self._takes_the_rest = defaults.ttl is not None or defaults.standard
         self._rules = [_PathRule(rule) for rule in rules]
         self._owner = Owner(None)
         self._tree: Tree | None = None
@@ -60,6 +62,8 @@ class Routes:
         self._nearest: Any = None
         self._plans: dict[Any, Plan | None] = {}
         self._table: dict[Any, Plan | None] = {}
+        self.body_methods: frozenset[str] = frozenset()
+        """Methods whose bodies join the key, under one rule or another."""
         for rule in self._rules:  # templates are checked here and now; what a route declares only adds to their names
             self._rule_plan(rule, None)
 
@@ -71,52 +75,66 @@ class Routes:
         self._owner, self._nearest, self._tree = owner, nearest, tree
         # New ones, since another thread may still fill the old.
         self._plans, self._table = {}, {}
+        bodies = {method for rule in self._rules for method in rule.options.methods}
         for node in _leaves(tree.nodes):
-            self._marked_plan(node)
+            self._marked_plan(node, "GET")
+            if node.options is not None:
+                bodies |= node.options.methods
+        self.body_methods = frozenset(bodies)
         self._routes = owner.routes
         self._read_length = len(self._routes)
 
     def plan(self, scope: Scope) -> Plan | None:
-        """The plan for this request's path; None where it is none of ours. Reads the routes on first use."""
+        """The plan for a GET of this request's path; None where it is none of ours. Reads the routes on first use."""
         if len(self._routes) != self._read_length:  # not read yet, or routes were added since
             self.check(scope)
         root_path = scope.get("root_path")
         key = (root_path, scope["path"]) if root_path else scope["path"]
         plan = self._table.get(key, _UNKNOWN)
-        return self._decided(key, scope) if plan is _UNKNOWN else plan  # type: ignore[return-value]
+        return self._decided(key, scope, "GET") if plan is _UNKNOWN else plan  # type: ignore[return-value]
 
-    def _decided(self, key: Any, scope: Scope) -> Plan | None:
+    def body_plan(self, scope: Scope) -> Plan | None:
+        """The plan for a request whose method and body join the key; None where no rule allows that."""
+        if len(self._routes) != self._read_length:
+            self.check(scope)
+        method = scope["method"]
+        if method not in self.body_methods:
+            return None
+        key = (method, scope.get("root_path"), scope["path"])
+        plan = self._table.get(key, _UNKNOWN)
+        return self._decided(key, scope, method) if plan is _UNKNOWN else plan  # type: ignore[return-value]
+
+    def _decided(self, key: Any, scope: Scope, method: str) -> Plan | None:
         assert self._tree is not None  # noqa: S101 (read by the caller)
         if self._tree.has_grown:
             self.check(scope)
         tree, table = self._tree, self._table
-        plan = self._decide(tree, scope)
-        if tree.is_plain and len(scope["path"]) <= LONGEST_PATH and (plan is not None or self._is_settled(tree, scope)):
+        node, _ = match(tree.nodes, self._as_routed(scope, method))
+        plan = self._decide(scope, node, method)
+        # A path without a rule stays without where a route answers it: what none answers may get a route later.
+        is_settled = plan is not None or node is not None or not tree.nodes
+        if tree.is_plain and len(scope["path"]) <= LONGEST_PATH and is_settled:
             if len(table) >= TABLE_SIZE:
                 table.clear()
             table[key] = plan
         return plan
 
-    def _is_settled(self, tree: Tree, scope: Scope) -> bool:
-        """Whether a path without a rule stays without: one that no route answers may get a route later."""
-        return not tree.nodes or match(tree.nodes, self._as_routed(scope))[0] is not None
-
-    def _decide(self, tree: Tree, scope: Scope) -> Plan | None:
-        node, _ = match(tree.nodes, self._as_routed(scope))
+    def _decide(self, scope: Scope, node: Node | None, method: str) -> Plan | None:
         if node is not None and node.options is not None:
-            return self._marked_plan(node)
+            return self._marked_plan(node, method)
         path = route_path(self._rooted(scope))
         for rule in self._rules:
-            if rule.params(path) is not None:
+            if (method == "GET" or method in rule.options.methods) and rule.params(path) is not None:
                 return self._rule_plan(rule, node)
-        return self._default_plan(node) if self._default_ttl is not None else None
+        return self._default_plan(node) if method == "GET" and self._takes_the_rest else None
 
     # Plans
 
-    def _marked_plan(self, node: Node) -> Plan | None:
-        if node.options is None or not node.options.enabled:
+    def _marked_plan(self, node: Node, method: str) -> Plan | None:
+        if node.options is None or not node.options.enabled or (method != "GET" and method not in node.options.methods):
             return None
-        return self._made(node, node.options, node.label, node, node.param_names, self._route_params)
+        path_params = partial(self._route_params, method=method)
+        return self._made((node, method), node.options, node.label, node, node.param_names, path_params)
 
     def _rule_plan(self, rule: _PathRule, node: Node | None) -> Plan | None:
         def path_params(scope: Scope) -> Mapping[str, Any]:
@@ -125,7 +143,8 @@ class Routes:
         return self._made(rule, rule.options, rule.label, node, rule.names, path_params)
 
     def _default_plan(self, node: Node | None) -> Plan | None:
-        return self._made(None, options(), "default_ttl", node, frozenset(), self._route_params)
+        path_params = partial(self._route_params, method="GET")
+        return self._made(None, options(), "a URL without a rule", node, frozenset(), path_params)
 
     def _made(
         self,
@@ -144,7 +163,8 @@ class Routes:
             plan = self._plans[source, node] = Plan(
                 settings,
                 label=node.label if node is not None else label,
-                default_ttl=self._default_ttl,
+                defaults=self._defaults,
+                is_standard=source is None and self._defaults.standard,
                 path_names=names,
                 path_params=path_params,
                 declared=node.facts if node is not None else None,
@@ -160,17 +180,17 @@ class Routes:
         root_path = "" if self._owner.is_around else getattr(self._owner.app, "root_path", "")
         return {**scope, "root_path": root_path} if root_path else scope
 
-    def _as_routed(self, scope: Scope) -> Scope:
-        """The scope as the router of the routes that were read saw it, for a GET."""
+    def _as_routed(self, scope: Scope, method: str) -> Scope:
+        """The scope as the router of the routes that were read saw it."""
         owner = self._owner
         if owner.is_around and "router" in scope and scope["router"] is getattr(owner.app, "router", None):
             # We stand below that router, and a Mount may have moved root_path on already.
             scope = {**scope, "root_path": scope.get("app_root_path", scope.get("root_path", ""))}
-        return {**self._rooted(scope), "method": "GET"}
+        return {**self._rooted(scope), "method": method}
 
-    def _route_params(self, scope: Scope) -> Mapping[str, Any]:
+    def _route_params(self, scope: Scope, method: str) -> Mapping[str, Any]:
         nodes = self._tree.nodes if self._tree is not None else ()
-        _, matched = match(nodes, self._as_routed(scope))
+        _, matched = match(nodes, self._as_routed(scope, method))
         return matched.get("path_params") or {}
 
 

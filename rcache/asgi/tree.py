@@ -134,7 +134,7 @@ class Tree:
 
 
 def match(nodes: Sequence[Node], scope: Scope) -> tuple[Node | None, Scope]:
-    """The route that answers a GET, as Starlette chooses: the first that matches in full, then within it.
+    """The route that answers, as Starlette chooses: the first that matches in full, then within it.
 
     A convertor that raises fails in the application as well, which is where that is answered.
     """
@@ -163,16 +163,21 @@ def _leaf(route: Any, path: str, app: Any, names: frozenset[str]) -> Node:
         if options is not None:
             raise ConfigurationError(f"{path}: @cached on {_name(endpoint)}, which answers a WebSocket, not GET")
         return Node(route.matches, label)
-    _check_methods(route, path, endpoint, is_marked=options is not None)
+    _check_methods(route, path, endpoint, options)
     facts = declared(dependant, getattr(route, "dependencies", ())) if dependant is not None else None
+    if options is not None and options.query == "declared" and facts is None:
+        raise ConfigurationError(
+            f'{path}: query="declared" takes the parameters that FastAPI knows of {_name(endpoint)}; name them: query=("page",)'
+        )
     return Node(route.matches, label, options, facts, names, app)
 
 
-def _check_methods(route: Any, path: str, endpoint: Any, *, is_marked: bool) -> None:
+def _check_methods(route: Any, path: str, endpoint: Any, options: Options | None) -> None:
     methods = getattr(route, "methods", None)
-    if is_marked and methods and "GET" not in methods:
+    if options is not None and methods and not ({"GET", *options.methods} & set(methods)):
         raise ConfigurationError(
-            f"{path}: @cached on {_name(endpoint)}, which answers only {', '.join(sorted(methods))}, not GET"
+            f"{path}: @cached on {_name(endpoint)}, which answers only {', '.join(sorted(methods))}, not GET; "
+            'QUERY and POST are cached where methods=("POST",) says so'
         )
     if others := methods_of(endpoint):
         raise ConfigurationError(

@@ -19,19 +19,34 @@ def hit(ttl: float) -> bytes:
     return b"rcache; hit; ttl=%d" % ttl
 
 
-def forward(reason: str, *, stored: bool = False, collapsed: bool = False, detail: str | None = None) -> bytes:
+def refused(detail: str) -> bytes:
+    """Answered by the cache itself, with nothing that was stored."""
+    return b"rcache; detail=" + _item(detail)
+
+
+def forward(
+    reason: str,
+    *,
+    status: int | None = None,
+    stored: bool = False,
+    collapsed: bool = False,
+    detail: str | None = None,
+) -> bytes:
     """Answered by the application, for one of FORWARD_REASONS (KeyError for any other).
 
-    `stored` where the answer was kept, `collapsed` where it was another request's; `detail` is any text.
+    `status` is what the application answered where the client gets another, `stored` says that the answer was kept,
+    `collapsed` that it was another request's; `detail` is any text.
     """
-    status = _FORWARDED[reason]
+    field = _FORWARDED[reason]
+    if status is not None:
+        field += b"; fwd-status=%d" % status
     if stored:
-        status += b"; stored"
+        field += b"; stored"
     if collapsed:
-        status += b"; collapsed"
+        field += b"; collapsed"
     if detail is not None:
-        status += b"; detail=" + _item(detail)
-    return status
+        field += b"; detail=" + _item(detail)
+    return field
 
 
 def _item(text: str) -> bytes:

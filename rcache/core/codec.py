@@ -37,7 +37,7 @@ def encode_head(entry: Entry) -> bytes:
             float(entry.stale_while_revalidate),
             float(entry.stale_if_error),
             entry.must_revalidate,
-            entry.is_own_etag,
+            entry.own,
             entry.coding,
             entry.length,
         )
@@ -68,7 +68,7 @@ _REST: Final = (
     (bool,),
     *((float,),) * 3,
     (bool,),
-    (bool,),
+    (int,),  # own
     (str, type(None)),  # coding
     (int,),
 )

@@ -17,9 +17,15 @@ _LONG_DAY: Final = "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
 _MONTH: Final = "(?P<month>" + "|".join(_MONTHS) + ")"
 _TIME: Final = "(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9]):(?P<second>[0-5][0-9]|60)"
 
-_IMF: Final = re.compile(f"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT".encode())
-_RFC850: Final = re.compile(f"{_LONG_DAY}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT".encode())
-_ASCTIME: Final = re.compile(f"{_DAY} {_MONTH} (?P<day>[0-9]{{2}}| [0-9]) {_TIME} (?P<year>[0-9]{{4}})".encode())
+
+def _form(pattern: str) -> re.Pattern[bytes]:
+    """RFC 9110 §5.6.7 spells dates in one case, and RFC 9111 §4.2 has caches read them in any."""
+    return re.compile(pattern.encode(), re.IGNORECASE)
+
+
+_IMF: Final = _form(f"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT")
+_RFC850: Final = _form(f"{_LONG_DAY}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT")
+_ASCTIME: Final = _form(f"{_DAY} {_MONTH} (?P<day>[0-9]{{2}}| [0-9]) {_TIME} (?P<year>[0-9]{{4}})")
 
 
 def parse_http_date(value: bytes, now: float) -> float | None:
@@ -31,7 +37,7 @@ def parse_http_date(value: bytes, now: float) -> float | None:
     if match is None:
         return None
     year, day, hour, minute, second = map(int, match.group("year", "day", "hour", "minute", "second"))
-    rest = (_MONTH_NUMBERS[match["month"]], day, hour, minute)
+    rest = (_MONTH_NUMBERS[match["month"].title()], day, hour, minute)
     if len(match["year"]) == 2:
         year = _full_year(year, (*rest, second), now)
     try:

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from rcache.core.headers import OWS, RawHeaders, split_list, values
+from rcache.core.headers import RawHeaders, split_list, values
 
 MAX_DELTA: Final = 1 << 31
 """What a number of seconds too large to hold becomes (RFC 9111 §1.2.2)."""
 
+MALFORMED: Final = b""
+"""The argument of a directive whose argument cannot be read: it restricts as much as that directive can."""
+
+Arguments = dict[bytes, list[bytes | None]]
+"""What each directive, its name in lower case, was given, in order; None where it stands alone."""
+
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_QUOTED: Final = rb'"((?:[^"\\]++|\\.)*+)"'
+_DIRECTIVE: Final = re.compile(b"(%b)(?:=(?:(%b)|%b))?" % (_TOKEN, _TOKEN, _QUOTED), re.DOTALL)
+_NAME: Final = re.compile(_TOKEN)
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseDirectives:
-    """What the origin says of storing and reusing a response.
+    """What the origin says of storing and reusing a response. Durations are seconds.
 
     `no_cache` and `private` are the unqualified forms; the qualified ones name the fields they speak of, in lower case.
     """
@@ -30,27 +41,55 @@ class ResponseDirectives:
     must_revalidate: bool = False
     proxy_revalidate: bool = False
     must_understand: bool = False
+    no_transform: bool = False
     max_age: int | None = None
     s_maxage: int | None = None
+    stale_while_revalidate: int | None = None  # RFC 5861 §3
+    stale_if_error: int | None = None  # RFC 5861 §4
 
 
 NONE: Final = ResponseDirectives()
 
 
 def response_directives(headers: RawHeaders) -> ResponseDirectives:
-    """The directives of all Cache-Control lines together; unknown ones are ignored.
+    """The directives of all Cache-Control lines together.
 
-    Of directives that contradict each other the most restrictive counts, and a malformed number of seconds is 0, which
-    makes the response stale (RFC 9111 §4.2.1 encourages both).
+    Names have no case (RFC 9111 §5.2), unknown ones are ignored (§5.2.3), and an argument may be a token or a quoted
+    string (§5.2). Of directives that conflict the most restrictive counts, and a lifetime that cannot be read is 0
+    (§4.2.1): so is any lifetime that is named in a member which is no directive, `max-age = 60` or `no-store; max-age=60`,
+    whose restrictions count all the same.
     """
     lines = values(headers, b"cache-control")
-    if not lines:
-        return NONE
-    found: dict[bytes, list[bytes | None]] = {}
+    return combined(arguments(lines)) if lines else NONE
+
+
+def arguments(lines: Iterable[bytes]) -> Arguments:
+    """What the directives of a Cache-Control field were given, whether it is a request's or a response's.
+
+    Of a member that is no directive each word counts as one, with an argument that is malformed: a missing comma or a
+    semicolon in its place is not to hide what the sender forbids.
+    """
+    found: Arguments = {}
     for line in lines:
         for member in split_list(line):
-            name, argument = _directive(member)
-            found.setdefault(name, []).append(argument)
+            match = _DIRECTIVE.fullmatch(member)
+            if match is None:
+                for word in _NAME.findall(member):
+                    found.setdefault(word.lower(), []).append(MALFORMED)
+                continue
+            name, argument, quoted = match.groups()
+            if quoted is not None:
+                argument = _ESCAPED.sub(rb"\1", quoted)
+            found.setdefault(name.lower(), []).append(argument)
+    return found
+
+
+def combined(found: Arguments) -> ResponseDirectives:
+    """What these directives of a response say together.
+
+    One that takes no argument is recognised whatever it is given (RFC 9111 §5.2: directives are identified by a token),
+    unless it is there to permit: `public`, and `must-understand`, which sets no-store aside.
+    """
     no_cache, no_cache_fields = _qualified(found.get(b"no-cache", []))
     private, private_fields = _qualified(found.get(b"private", []))
     return ResponseDirectives(
@@ -59,12 +98,15 @@ def response_directives(headers: RawHeaders) -> ResponseDirectives:
         no_cache_fields=no_cache_fields,
         private=private,
         private_fields=private_fields,
-        public=b"public" in found,
+        public=None in found.get(b"public", ()),
         must_revalidate=b"must-revalidate" in found,
         proxy_revalidate=b"proxy-revalidate" in found,
-        must_understand=b"must-understand" in found,
-        max_age=_lowest(found.get(b"max-age")),
-        s_maxage=_lowest(found.get(b"s-maxage")),
+        must_understand=None in found.get(b"must-understand", ()),
+        no_transform=b"no-transform" in found,
+        max_age=lowest(found.get(b"max-age")),
+        s_maxage=lowest(found.get(b"s-maxage")),
+        stale_while_revalidate=lowest(found.get(b"stale-while-revalidate")),
+        stale_if_error=lowest(found.get(b"stale-if-error")),
     )
 
 
@@ -77,28 +119,22 @@ def delta_seconds(text: bytes) -> int | None:
     return min(int(digits), MAX_DELTA) if len(digits) <= 10 else MAX_DELTA
 
 
-def _directive(member: bytes) -> tuple[bytes, bytes | None]:
-    name, equals, argument = member.partition(b"=")
-    if not equals:
-        return name.lower(), None
-    argument = argument.strip(OWS)
-    if len(argument) >= 2 and argument[:1] == b'"' == argument[-1:]:
-        argument = _ESCAPED.sub(rb"\1", argument[1:-1])
-    return name.rstrip(OWS).lower(), argument
+def lowest(given: Iterable[bytes | None] | None) -> int | None:
+    """The lowest of these numbers of seconds, 0 where one cannot be read; None where there is none."""
+    return None if given is None else min(delta_seconds(argument or MALFORMED) or 0 for argument in given)
 
 
-def _qualified(arguments: list[bytes | None]) -> tuple[bool, tuple[str, ...]]:
-    """Whether the unqualified form is there, and the fields of the qualified ones; naming no field is the former."""
+def _qualified(given: list[bytes | None]) -> tuple[bool, tuple[str, ...]]:
+    """Whether the unqualified form is there, and the fields of the qualified ones.
+
+    A list that is empty, or that holds something else than names of fields, qualifies nothing.
+    """
     is_bare = False
     names: dict[str, None] = {}
-    for argument in arguments:
-        fields = [] if argument is None else split_list(argument)
-        is_bare = is_bare or not fields
-        names.update((field.decode("latin-1").lower(), None) for field in fields)
+    for argument in given:
+        fields = split_list(argument or MALFORMED)
+        if fields and all(_NAME.fullmatch(field) for field in fields):
+            names.update((field.decode().lower(), None) for field in fields)
+        else:
+            is_bare = True
     return is_bare, tuple(names)
-
-
-def _lowest(arguments: list[bytes | None] | None) -> int | None:
-    if arguments is None:
-        return None
-    return min(delta_seconds(argument or b"") or 0 for argument in arguments)

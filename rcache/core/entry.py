@@ -39,11 +39,18 @@ class Entry:
     stale_while_revalidate: float = 0.0  # seconds past its lifetime (RFC 5861 §3)
     stale_if_error: float = 0.0  # seconds past its lifetime (RFC 5861 §4)
     must_revalidate: bool = False  # once stale it answers nobody unvalidated, whoever asks (RFC 9111 §5.2.2.2)
-    is_own_etag: bool = False  # the ETag was computed here: the application would not know it
+    own: int = 0  # the last pairs of `headers` that are not the application's but say what rcache adds to its answers
     coding: str | None = None  # what the body is kept in, while `headers` speak of it as it was
     length: int = 0  # of the body without that coding
     replayed: tuple[int, list[tuple[bytes, bytes]]] | None = field(default=None, repr=False, compare=False)
     """The header pairs last sent, for the whole second of age that they hold for."""
+    coded_etag: bytes | None = field(default=None, repr=False, compare=False)
+    """The ETag of the body in its coding, once it was asked for."""
+
+    @property
+    def application_headers(self) -> Headers:
+        """The pairs that came from the application."""
+        return self.headers[: len(self.headers) - self.own]
 
     def age(self, now: float) -> float:
         """Seconds since the origin made this response (RFC 9111 §4.2.3)."""

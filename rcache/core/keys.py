@@ -8,10 +8,12 @@ carry a digest of them, and the entry repeats the material so that not even a di
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 from zlib import crc32
+
+from rcache.core.headers import RawHeaders, joined
 
 URL_TAG = "\x1f"
 """First character of the implicit tag of a URL; users' tags cannot hold a control character."""
@@ -94,6 +96,15 @@ def _sort_name(part: bytes) -> bytes:
 
 def _first(pair: tuple[bytes, bytes]) -> bytes:
     return pair[0]
+
+
+def with_body(identity: bytes | None, method: str, headers: RawHeaders, body: bytes) -> bytes:
+    """The identity of a request whose method and content are part of what it asks for (RFC 10008 §2.7).
+
+    The fields that say what the content means count as well. More parts than any other identity has keep them apart.
+    """
+    meaning = [joined(headers, name) for name in (b"content-type", b"content-encoding")]
+    return prefixed([identity, method.encode(), *meaning, sha256(body).digest()])
 
 
 def shard_of(tag: str, shards: int) -> int:

@@ -1,165 +1,177 @@
 """What a rule may say, checked where it is written.
 
-`Options` is what `@cached(...)` and `Rule(path, ...)` share. Whatever cannot work is refused here with the remedy, so that no
-request ever meets a contradictory rule.
+`Options` is what `@cached(...)` and `Rule(path, ...)` share; what they leave open, `Defaults` say. Whatever cannot work is refused
+here with the remedy, so that no request ever meets a contradictory rule.
 """
 
 from __future__ import annotations
 
-import inspect
-import re
+import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict, Unpack
 
+from rcache.core import checks
+from rcache.core.checks import Duration, KeyBy, TagSource
 from rcache.core.errors import ConfigurationError
 from rcache.core.settings import seconds
 from rcache.core.tags import Template
 
-Duration = int | float | str | timedelta
-TagSource = str | Callable[..., "str | Iterable[str] | None"]
-KeyBy = str | Callable[..., "str | None"]
-
 STATUSES: Final = (200, 203, 204, 301, 308)
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+CONFORMANT_STALENESS: Final = 3600.0
+"""Seconds past its freshness for which `profile="conformant"` answers for an application that fails (RFC 9111 §4.2.4)."""
+
+
+class Settings(TypedDict, total=False):
+    """The settings of a rule that are given by name; see `cached` for what they mean."""
+
+    vary: Iterable[str]
+    query: Iterable[str] | Literal["declared"] | None
+    cookies: Iterable[str] | Literal["ignore"] | None
+    key_by: KeyBy | None
+    guard: Callable[..., Any] | None
+    client_ttl: Duration | None
+    statuses: Iterable[int]
+    methods: Iterable[str]
+    max_request_body: int | str
+    heuristic: bool | None
+    client_may_refresh: bool | None
+    stale_on_error: Duration | None
+    store_set_cookie: bool | None
+    forward_targeted: bool | None
+    cache_groups: bool | None
+    compress: bool | str | Iterable[str] | None
+    enabled: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """A rule's settings after their check. Durations are seconds."""
+    """A rule's settings after their check. Durations are seconds; None leaves the answer to the middleware's defaults."""
 
     ttl: float | None = None
     templates: tuple[Template, ...] = ()
     callables: tuple[Callable[..., Any], ...] = ()
     vary: tuple[str, ...] = ()
-    query: frozenset[bytes] | None = None
+    query: frozenset[bytes] | Literal["declared"] | None = None
     cookies: tuple[str, ...] | Literal["ignore"] | None = None
     key_by: KeyBy | None = None
     guard: Callable[..., Any] | None = None
     client_ttl: int | None = None
     statuses: frozenset[int] = frozenset(STATUSES)
+    methods: frozenset[str] = frozenset()
+    max_request_body: int = 64 * 1024
+    heuristic: bool | None = None
+    client_may_refresh: bool | None = None
+    stale_on_error: float | None = None
+    store_set_cookie: bool | None = None
+    forward_targeted: bool | None = None
+    cache_groups: bool | None = None
+    compress: str | Literal[False] | None = None
     enabled: bool = True
 
 
-def options(
-    ttl: Duration | None = None,
-    tags: Iterable[TagSource] = (),
-    vary: Iterable[str] = (),
-    query: Iterable[str] | None = None,
-    cookies: Iterable[str] | Literal["ignore"] | None = None,
-    key_by: KeyBy | None = None,
-    guard: Callable[..., Any] | None = None,
-    client_ttl: Duration | None = None,
-    statuses: Iterable[int] = STATUSES,
-    enabled: bool = True,
-) -> Options:
+def options(ttl: Duration | None = None, tags: Iterable[TagSource] = (), **settings: Unpack[Settings]) -> Options:
     """The settings of a rule, or ConfigurationError naming what cannot work and what to write instead."""
-    sources = _list_of(tags, "tags", (str, Callable))
+    sources = checks.list_of(tags, "tags", (str, Callable))
+    checked = {name: _checked(name, value) for name, value in settings.items()}
     return Options(
         ttl=None if ttl is None else seconds(ttl, "ttl"),
         templates=tuple(Template(source) for source in sources if isinstance(source, str)),
-        callables=tuple(_checked_callable(source, "tags") for source in sources if not isinstance(source, str)),
-        vary=tuple(sorted({_header_name(name, "vary") for name in _list_of(vary, "vary", (str,))})),
-        query=None if query is None else frozenset(name.encode() for name in _list_of(query, "query", (str,))),
-        cookies=_cookies(cookies),
-        key_by=_key_by(key_by),
-        guard=None if guard is None else _checked_callable(guard, "guard"),
-        client_ttl=None if client_ttl is None else _whole_seconds(client_ttl),
-        statuses=_statuses(statuses),
-        enabled=_flag(enabled),
+        callables=tuple(checks.checked_callable(source, "tags") for source in sources if not isinstance(source, str)),
+        **checked,
     )
 
 
-def _list_of(value: Iterable[Any], name: str, kinds: tuple[Any, ...]) -> list[Any]:
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise ConfigurationError(f"{name}={value!r} must be a list or tuple: write {name}=[{value!r}]")
-    items = list(value)
-    for item in items:
-        if not isinstance(item, kinds):
-            raise ConfigurationError(
-                f"{name}={items!r}: {item!r} is a {type(item).__name__}; see the table of settings"
-            )
-    return items
+def _checked(name: str, value: Any) -> Any:
+    check = _CHECKS.get(name)
+    if check is None:
+        close = difflib.get_close_matches(name, ("ttl", "tags", *_CHECKS), 1)
+        meant = f"did you mean {close[0]}=?" if close else f"there are ttl, tags, {', '.join(_CHECKS)}"
+        raise ConfigurationError(f"{name}= is no setting of a rule: {meant}")
+    return check(value)
 
 
-def _checked_callable(function: Any, name: str) -> Callable[..., Any]:
-    if not callable(function):
-        raise ConfigurationError(f"{name}={function!r} must be a callable of the request")
-    if name != "guard" and is_async(function):
-        raise ConfigurationError(f"{name}: {function!r} is asynchronous; only guard= may be, so decide there")
-    try:
-        inspect.signature(function).bind(object())
-    except TypeError:
-        raise ConfigurationError(f"{name}: {function!r} must accept one argument, the request") from None
-    except ValueError:  # a builtin without a signature: nothing can be checked here
-        pass
-    return function  # type: ignore[no-any-return]
+def _optional(check: Callable[..., Any], *arguments: Any) -> Callable[[Any], Any]:
+    """`check`, where None is a value as well."""
+    return lambda value: None if value is None else check(value, *arguments)
 
 
-def is_async(function: Callable[..., Any]) -> bool:
-    """Whether calling `function` gives a coroutine."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+_CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
+    "vary": lambda names: tuple(
+        sorted({checks.header_name(name, "vary") for name in checks.list_of(names, "vary", (str,))})
+    ),
+    "query": checks.query_names,
+    "cookies": checks.cookie_names,
+    "key_by": checks.identity_source,
+    "guard": _optional(checks.checked_callable, "guard"),
+    "client_ttl": _optional(checks.whole_seconds),
+    "statuses": checks.final_statuses,
+    "methods": checks.body_methods,
+    "max_request_body": checks.body_bytes,
+    "heuristic": _optional(checks.flag, "heuristic"),
+    "client_may_refresh": _optional(checks.flag, "client_may_refresh"),
+    "stale_on_error": _optional(checks.staleness, "stale_on_error"),
+    "store_set_cookie": _optional(checks.flag, "store_set_cookie"),
+    "forward_targeted": _optional(checks.flag, "forward_targeted"),
+    "cache_groups": _optional(checks.groups_flag),
+    "compress": checks.kept_coding,
+    "enabled": lambda value: checks.flag(value, "enabled"),
+}
 
 
-def _header_name(name: str, setting: str) -> str:
-    if name == "*":
-        raise ConfigurationError(f'{setting}="*" would never match; leave the rule out, or set enabled=False')
-    if not _TOKEN.fullmatch(name):
-        raise ConfigurationError(f"{setting}: {name!r} is not a header name; write one like 'accept-language'")
-    return name.lower()
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a middleware says for rules that leave it open, and for URLs without a rule."""
+
+    ttl: float | None = None
+    standard: bool = False
+    heuristic: bool = False
+    client_may_refresh: bool | None = None
+    stale_on_error: float = 0.0
+    store_set_cookie: bool = False
+    forward_targeted: bool = True
+    cache_groups: bool = False
+    compress: str | Literal[False] | None = None
+    are_cookies_ordinary: bool = False  # as to RFC 9111, to which Cookie is a field like any other
 
 
-def _cookies(cookies: Iterable[str] | str | None) -> tuple[str, ...] | Literal["ignore"] | None:
-    if cookies is None:
-        return None
-    if cookies == "ignore":
-        return "ignore"
-    names = _list_of(cookies, "cookies", (str,))
-    for name in names:
-        if not _TOKEN.fullmatch(name):
-            raise ConfigurationError(f"cookies: {name!r} is not a cookie name; write one like 'theme'")
-    return tuple(sorted(set(names)))
+def defaults(
+    profile: Literal["conformant"] | None = None,
+    *,
+    default_ttl: Duration | None = None,
+    standard: bool | None = None,
+    heuristic: bool | None = None,
+    client_may_refresh: bool | None = None,
+    stale_on_error: Duration | None = None,
+    store_set_cookie: bool | None = None,
+    forward_targeted: bool | None = None,
+    cache_groups: bool | None = None,
+    compress: bool | str | Iterable[str] | None = None,
+) -> Defaults:
+    """A middleware's settings; what is None is as the profile has it. Raises ConfigurationError where one cannot work."""
+    if profile not in (None, "conformant"):
+        raise ConfigurationError(f'profile={profile!r}: there is "conformant", or leave it out')
+    conformant = profile is not None
 
+    def either(value: bool | None, name: str, otherwise: bool) -> bool:
+        return otherwise if value is None else checks.flag(value, name)
 
-def _key_by(key_by: KeyBy | None) -> KeyBy | None:
-    if key_by is None or callable(key_by):
-        return None if key_by is None else _checked_callable(key_by, "key_by")
-    if not isinstance(key_by, str):
-        raise ConfigurationError(f"key_by={key_by!r} must be a header name, 'cookie:NAME' or a callable of the request")
-    kind, colon, name = key_by.partition(":")
-    if not colon:
-        return _header_name(key_by, "key_by")
-    if kind != "cookie" or not _TOKEN.fullmatch(name):
-        raise ConfigurationError(f"key_by={key_by!r} must be a header name, 'cookie:NAME' or a callable of the request")
-    return key_by
-
-
-def _whole_seconds(client_ttl: Duration) -> int:
-    value = seconds(client_ttl, "client_ttl")
-    if value < 1:
-        raise ConfigurationError(
-            f"client_ttl={client_ttl!r} is under a second, and max-age counts whole seconds; leave it out"
-        )
-    return int(value)
-
-
-def _statuses(statuses: Iterable[int]) -> frozenset[int]:
-    codes = _list_of(statuses, "statuses", (int,))
-    if not codes:
-        raise ConfigurationError("statuses=() would store nothing; leave it out, or set enabled=False")
-    for code in codes:
-        if isinstance(code, bool) or not 200 <= code <= 599 or code in (206, 304):
-            raise ConfigurationError(
-                f"statuses: {code!r} cannot be stored; name final statuses (200-599) but 206 and 304"
-            )
-    return frozenset(codes)
-
-
-def _flag(enabled: bool) -> bool:
-    if not isinstance(enabled, bool):
-        raise ConfigurationError(f"enabled={enabled!r} must be True or False")
-    return enabled
+    patience = CONFORMANT_STALENESS if conformant else 0.0
+    return Defaults(
+        ttl=None if default_ttl is None else seconds(default_ttl, "default_ttl"),
+        standard=either(standard, "standard", conformant),
+        heuristic=either(heuristic, "heuristic", conformant),
+        client_may_refresh=None
+        if client_may_refresh is None
+        else checks.flag(client_may_refresh, "client_may_refresh"),
+        stale_on_error=patience if stale_on_error is None else checks.staleness(stale_on_error, "stale_on_error"),
+        store_set_cookie=either(store_set_cookie, "store_set_cookie", conformant),
+        forward_targeted=either(forward_targeted, "forward_targeted", True),
+        cache_groups=False if cache_groups is None else checks.groups_flag(cache_groups),
+        compress=checks.kept_coding(compress),
+        are_cookies_ordinary=conformant,
+    )
 
 
 class Rule:
@@ -172,23 +184,12 @@ class Rule:
     __slots__ = ("options", "path")
 
     def __init__(
-        self,
-        path: str,
-        ttl: Duration | None = None,
-        tags: Iterable[TagSource] = (),
-        vary: Iterable[str] = (),
-        query: Iterable[str] | None = None,
-        cookies: Iterable[str] | Literal["ignore"] | None = None,
-        key_by: KeyBy | None = None,
-        guard: Callable[..., Any] | None = None,
-        client_ttl: Duration | None = None,
-        statuses: Iterable[int] = STATUSES,
-        enabled: bool = True,
+        self, path: str, ttl: Duration | None = None, tags: Iterable[TagSource] = (), **settings: Unpack[Settings]
     ) -> None:
         if not isinstance(path, str) or not path.startswith("/"):
             raise ConfigurationError(f"Rule({path!r}): a path begins with '/', like '/reports/{{id}}'")
         self.path = path
-        self.options = options(ttl, tags, vary, query, cookies, key_by, guard, client_ttl, statuses, enabled)
+        self.options = options(ttl, tags, **settings)
 
     def __repr__(self) -> str:
         return f"Rule({self.path!r})"

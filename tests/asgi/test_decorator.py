@@ -152,7 +152,7 @@ async def test_the_method_of_an_http_endpoint_is_cached_and_its_others_are_not(c
     client = RawClient(CacheMiddleware(Starlette(routes=[Route("/", Page)]), cache=cache))
     for method in ("GET", "POST", "GET", "POST"):
         await client.request(method, "/")
-    assert runs == ["get", "post", "post"]
+    assert runs == ["get", "post", "get", "post"]  # a success of POST purges what GET answers (RFC 9111 §4.4)
 
 
 async def test_a_mark_on_another_method_of_an_http_endpoint_is_an_error(cache: Cache) -> None:
@@ -335,6 +335,7 @@ async def test_an_endpoint_of_get_and_post_is_cached_for_get(cache: Cache) -> No
     posted = await client.request("POST", "/")
     assert posted.text == "POST"
     assert posted.cache is None
+    assert (await client.get("/")).is_stored  # what POST changed was purged (RFC 9111 §4.4)
     assert (await client.get("/")).is_hit
 
 

@@ -9,6 +9,7 @@ from hashlib import sha256
 import orjson
 
 from rcache.core.codec import CodecError, decode_entry, encode_head
+from rcache.core.coding import available
 from rcache.core.entry import Entry, Start
 from rcache.core.keys import RedisNames, shard_of
 
@@ -77,7 +78,10 @@ def decode_record(record: Record, key: bytes, variant: bytes) -> Entry:
         at = float(stored_at)
     except (ValueError, TypeError, LookupError) as error:  # a field that is missing is None
         raise CodecError("damaged") from error
-    return decode_entry(head, body=body, start=start, tags=tags, stored_at=at)
+    entry = decode_entry(head, body=body, start=start, tags=tags, stored_at=at)
+    if entry.coding is not None and entry.coding not in available():
+        raise CodecError("in a coding that this process does not know")
+    return entry
 
 
 class Kept:

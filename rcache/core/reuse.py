@@ -1,0 +1,77 @@
+"""May a stored response answer this request (RFC 9111 §4): one decision, with its reason.
+
+What depends on the response alone was settled when it was stored; what is left depends on its age and on what the client asks for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum, auto
+from typing import Final, NamedTuple
+
+from rcache.core.entry import Entry
+from rcache.core.request_directives import NO_ADVICE, RequestDirectives
+
+
+class Use(Enum):
+    """What to do with a stored response that the one rule allows."""
+
+    HIT = auto()  # answer with it
+    REFRESH = auto()  # answer with it, though stale, and make a new one meanwhile (RFC 5861 §3)
+    VALIDATE = auto()  # ask the application first (RFC 9111 §4.3)
+
+
+class Reuse(NamedTuple):
+    """A use, and what it is owed to, in the words of RFC 9211 §2.2 where the application is asked."""
+
+    use: Use
+    reason: str
+
+
+FRESH: Final = Reuse(Use.HIT, "fresh")
+ALLOWED_STALE: Final = Reuse(Use.HIT, "max-stale")
+REFRESHED: Final = Reuse(Use.REFRESH, "stale-while-revalidate")
+STALE: Final = Reuse(Use.VALIDATE, "stale")
+REQUESTED: Final = Reuse(Use.VALIDATE, "request")
+
+
+def reuse(entry: Entry, now: float, wishes: RequestDirectives = NO_ADVICE) -> Reuse:
+    """What to do with `entry` at `now`, given the client's directives (RFC 9111 §4.2.4, §5.2.1).
+
+    A client that does not want to take a response unvalidated is not given one that is stale either, whoever else allows it.
+    """
+    ttl = entry.ttl(now)
+    is_fresh = ttl > 0
+    if wishes is not NO_ADVICE and _is_unwanted(entry, now, ttl, wishes):
+        return REQUESTED if is_fresh else STALE
+    if is_fresh:
+        return FRESH
+    if entry.must_revalidate:
+        return STALE
+    if wishes.max_stale is not None and -ttl <= wishes.max_stale:
+        return ALLOWED_STALE
+    return REFRESHED if -ttl < entry.stale_while_revalidate else STALE
+
+
+def _is_unwanted(entry: Entry, now: float, ttl: float, wishes: RequestDirectives) -> bool:
+    """Does the client ask for something fresher?"""
+    return (
+        wishes.no_cache
+        or (wishes.max_age is not None and entry.age(now) > wishes.max_age)
+        or (wishes.min_fresh is not None and ttl < wishes.min_fresh)
+    )
+
+
+def may_stand_in(entry: Entry, now: float, wishes: RequestDirectives = NO_ADVICE) -> bool:
+    """Whether `entry` may answer at `now` for an application that failed (RFC 5861 §4, RFC 9111 §4.2.4).
+
+    One that is fresh may not: whoever asked for something fresher is told of the failure.
+    """
+    staleness = -entry.ttl(now)
+    allowed = max(entry.stale_if_error, wishes.stale_if_error or 0)
+    return not entry.must_revalidate and 0 <= staleness < allowed
+
+
+def without_demands(wishes: RequestDirectives) -> RequestDirectives:
+    """The directives of a client that may not make the application work: what is left spares it work, or keeps nothing."""
+    return replace(NO_ADVICE, no_store=wishes.no_store, only_if_cached=wishes.only_if_cached)
