@@ -157,7 +157,7 @@ class NearCache:
     def _may_keep(self, tags: Iterable[str], looked_up: Start) -> bool:
         """Whether what was looked up then is still good, for all this node has read."""
         epoch, number = looked_up
-        if epoch != self._start.epoch or number < self._floor:
+        if not epoch or epoch != self._start.epoch or number < self._floor:
             return False
         marks, held = self._marks, self._held
         return not any(marks.get(tag, 0) > number or tag in held for tag in tags)
