@@ -207,6 +207,7 @@ class NearCache:
         with self._lock:
             self._good_until = NEVER
             self._clear(Start(head.epoch, head.number))
+            self._start = Start(head.epoch, head.sequence)
             self._ahead = head.now - sent
             self._good_until = sent + lease
 
@@ -216,6 +217,8 @@ class NearCache:
             if self._boottime() >= self._good_until or head.epoch != self._start.epoch or head.number < self.tail:
                 return False
             self._ahead = head.now - sent
+            if head.sequence > self._start.number:
+                self._start = Start(head.epoch, head.sequence)
             self._good_until = sent + lease
         return True
 
@@ -227,7 +230,7 @@ class NearCache:
                     return False
                 self._apply(record)
                 self.tail = record.number
-            if records:
+            if self.tail > self._start.number:
                 self._start = Start(self._start.epoch, self.tail)
             return len(self._held) <= REMEMBERED
 

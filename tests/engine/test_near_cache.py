@@ -34,7 +34,7 @@ def near(clock: HandClock) -> NearCache:
 
 
 def join(near: NearCache, clock: HandClock, number: int, epoch: str = "e") -> None:
-    near.join(Head(epoch, number, EPOCH + SERVER_IS_AHEAD), clock.boottime(), LEASE)
+    near.join(Head(epoch, number, number, EPOCH + SERVER_IS_AHEAD), clock.boottime(), LEASE)
 
 
 def found(
@@ -84,7 +84,7 @@ def test_nothing_is_served_once_the_lease_has_run_out(near: NearCache, clock: Ha
 def test_the_lease_counts_from_before_it_was_asked_for(near: NearCache, clock: HandClock) -> None:
     sent = clock.boottime()
     clock.advance(1.9)
-    assert near.renew(Head("e", 10, EPOCH), sent, LEASE)
+    assert near.renew(Head("e", 10, 10, EPOCH), sent, LEASE)
     clock.advance(0.2)
     assert not near.is_alive
 
@@ -93,14 +93,24 @@ def test_a_lease_that_has_run_out_is_not_renewed(near: NearCache, clock: HandClo
     """The node was frozen between sending and hearing."""
     sent = clock.boottime()
     clock.advance(LEASE)
-    assert not near.renew(Head("e", 10, EPOCH), sent, LEASE)
-    assert not near.renew(Head("e", 10, EPOCH), clock.boottime(), LEASE)
+    assert not near.renew(Head("e", 10, 10, EPOCH), sent, LEASE)
+    assert not near.renew(Head("e", 10, 10, EPOCH), clock.boottime(), LEASE)
 
 
 def test_a_log_of_another_epoch_or_one_that_was_set_back_is_not_renewed(near: NearCache, clock: HandClock) -> None:
-    assert not near.renew(Head("other", 10, EPOCH), clock.boottime(), LEASE)
-    assert not near.renew(Head("e", 9, EPOCH), clock.boottime(), LEASE)
-    assert near.renew(Head("e", 11, EPOCH), clock.boottime(), LEASE)
+    assert not near.renew(Head("other", 10, 10, EPOCH), clock.boottime(), LEASE)
+    assert not near.renew(Head("e", 9, 9, EPOCH), clock.boottime(), LEASE)
+    assert near.renew(Head("e", 11, 14, EPOCH), clock.boottime(), LEASE)
+
+
+def test_a_fill_in_place_of_what_is_served_may_begin_at_the_sequence_last_told(
+    near: NearCache, clock: HandClock
+) -> None:
+    near.keep(BOOK, found(BOOK, 10))
+    near.renew(Head("e", 10, 14, EPOCH + SERVER_IS_AHEAD), clock.boottime(), LEASE)
+    hit = near.at_hand(BOOK.key)
+    assert hit is not None
+    assert hit.start == Start("e", 14)
 
 
 def test_stale_entries_are_left_to_the_store(near: NearCache, clock: HandClock) -> None:

@@ -99,8 +99,8 @@ class RedisLog:
 
 
 def _head(reply: list[Any]) -> Head:
-    _, epoch, number, seconds, microseconds = reply
-    return Head(epoch.decode(), int(number), int(seconds) + int(microseconds) / 1e6)
+    _, epoch, number, sequence, seconds, microseconds = reply
+    return Head(epoch.decode(), int(number), int(sequence), int(seconds) + int(microseconds) / 1e6)
 
 
 def _records(entries: list[Any]) -> Iterator[Record]:
