@@ -120,8 +120,11 @@ class Store(Protocol):
 class Log(Protocol):
     """A node's way to the log: blocking, for the one thread that follows it. All but `close` raise BackendError."""
 
-    def join(self, node: str, counter: int, lease: float, is_strict: bool) -> Head:
-        """The node begins to read at the head; strict writers wait for it from now on, where it says so."""
+    def join(self, node: str, counter: int, lease: float, is_strict: bool) -> Head | None:
+        """The node begins to read at the head; strict writers wait for it from now on, where it says so.
+
+        None where there is no log to follow: the next look-up makes an epoch.
+        """
         ...
 
     def renew(self, node: str, counter: int, tail: int) -> Head | None:

@@ -21,4 +21,5 @@ class Head(NamedTuple):
 
     epoch: str
     number: int  # of the last record
+    sequence: int  # at or above it: a fill that begins afterwards may be stored under it
     now: float  # seconds on the server's clock

@@ -43,10 +43,12 @@ class Follower:
         self._counter = 0
         self._renew_at = 0.0
         self._behind: tuple[int, float] | None = None  # a head that was not read yet, and since when
-        self._pause = FIRST_PAUSE
+        self._pause = 0.0
         self._is_told = False
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=_run, args=(weakref.ref(self), log), name="rcache-near", daemon=True)
+        self._thread = threading.Thread(
+            target=_run, args=(weakref.ref(self), log, self._stopped), name="rcache-near", daemon=True
+        )
         self._thread.start()
 
     @property
@@ -55,28 +57,31 @@ class Follower:
         return self._thread.is_alive()
 
     def turn(self) -> tuple[int, float] | None:
-        """Joins or renews where that is due; after which record to read, and how long to wait. None where it is stopped."""
-        while not self._stopped.is_set():
-            try:
-                if not self.joined.is_set():
-                    self._join()
-                elif self._boottime() >= self._renew_at:
-                    self._renew()
-                return self._near.tail, max(0.0, self._renew_at - self._boottime())
-            except (BackendError, DoubtError) as error:
-                self.doubt(error)
-        return None
+        """Joins or renews where that is due; after which record to read, and how long to wait. None: not now."""
+        try:
+            if not self.joined.is_set() and not self._join():
+                return None
+            if self._boottime() >= self._renew_at:
+                self._renew()
+        except (BackendError, DoubtError) as error:
+            self.doubt(error)
+            return None
+        return self._near.tail, max(0.0, self._renew_at - self._boottime())
 
-    def _join(self) -> None:
+    def _join(self) -> bool:
+        """Whether there is a log to follow."""
         self._counter += 1
         sent = self._boottime()
         head = self._log.join(self.node, self._counter, self._lease, self._is_strict)
+        if head is None:
+            return False
         self._near.join(head, sent, self._lease)
         self._renew_at = sent + self._lease / RENEWALS
         self._behind = None
-        self._pause = FIRST_PAUSE
+        self._pause = 0.0
         self._is_told = False
         self.joined.set()
+        return True
 
     def _renew(self) -> None:
         self._counter += 1
@@ -101,17 +106,19 @@ class Follower:
             self._renew_at = 0.0
 
     def doubt(self, error: Exception) -> None:
-        """Lets go of everything, waits a little, and joins anew."""
+        """Lets go of everything; the next turn joins anew."""
         self.joined.clear()
         self._near.doubt()
         if isinstance(error, DoubtError):
             logger.info("the near cache begins anew: %s", error)
-            return
-        if not self._is_told and not self._stopped.is_set():
+        elif not self._is_told and not self._stopped.is_set():
             self._is_told = True
             logger.warning("nothing is kept near until the log can be followed: %s", error)
-        self._stopped.wait(self._pause)
-        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def pause(self) -> float:
+        """Seconds until the next turn, where there was nothing to read: none at first, then twice as many each time."""
+        pause, self._pause = self._pause, min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
+        return pause
 
     def stop(self, timeout: float = 5.0) -> None:
         """Serves nothing from now on, leaves, and ends the thread. Blocks."""
@@ -123,26 +130,25 @@ class Follower:
             self._thread.join(timeout)
 
 
-def _run(follower_of: weakref.ref[Follower], log: Log) -> None:
-    """The thread's work. While it waits for records it keeps nobody alive, so that a cache may be dropped unclosed."""
+def _run(follower_of: weakref.ref[Follower], log: Log, stopped: threading.Event) -> None:
+    """The thread's work. While it waits it keeps nobody alive, so that a cache may be dropped unclosed."""
     node = ""
-    while (follower := follower_of()) is not None:
+    while not stopped.is_set() and (follower := follower_of()) is not None:
         node = follower.node
         place = follower.turn()
-        if place is None:
-            break
+        pause = follower.pause() if place is None else 0.0
         del follower
+        if place is None:
+            stopped.wait(pause)
+            continue
         try:
             records = log.read(*place)
-        except BackendError as error:
+            if (follower := follower_of()) is not None:
+                follower.apply(records)
+        except (BackendError, DoubtError) as error:
             if (follower := follower_of()) is not None:
                 follower.doubt(error)
-            continue
-        if (follower := follower_of()) is not None:
-            try:
-                follower.apply(records)
-            except DoubtError as error:
-                follower.doubt(error)
+        follower = None
     with contextlib.suppress(BackendError):  # it is struck out when somebody waits for it
         log.leave(node)
     log.close()

@@ -155,7 +155,7 @@ class NearCache:
     def _may_keep(self, tags: Iterable[str], looked_up: Start) -> bool:
         """Whether what was looked up then is still good, for all this node has read."""
         epoch, number = looked_up
-        if epoch != self._start.epoch or number < self._floor:
+        if not epoch or epoch != self._start.epoch or number < self._floor:
             return False
         marks, held = self._marks, self._held
         return not any(marks.get(tag, 0) > number or tag in held for tag in tags)
@@ -205,6 +205,7 @@ class NearCache:
         with self._lock:
             self._good_until = NEVER
             self._clear(Start(head.epoch, head.number))
+            self._start = Start(head.epoch, head.sequence)
             self._ahead = head.now - sent
             self._good_until = sent + lease
 
@@ -214,6 +215,8 @@ class NearCache:
             if self._boottime() >= self._good_until or head.epoch != self._start.epoch or head.number < self.tail:
                 return False
             self._ahead = head.now - sent
+            if head.sequence > self._start.number:
+                self._start = Start(head.epoch, head.sequence)
             self._good_until = sent + lease
         return True
 
@@ -225,7 +228,7 @@ class NearCache:
                     return False
                 self._apply(record)
                 self.tail = record.number
-            if records:
+            if self.tail > self._start.number:
                 self._start = Start(self._start.epoch, self.tail)
             return len(self._held) <= REMEMBERED
 

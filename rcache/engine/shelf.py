@@ -75,7 +75,10 @@ class Shelf(Generic[I]):
         self.used_bytes = self._small_bytes = 0
 
     def _make_room(self) -> None:
-        if self._small and (self._small_bytes > self.max_bytes // SMALL or not self._main):
+        is_crowded = (
+            self._small_bytes > self.max_bytes // SMALL and len(self._small) > 1
+        )  # the latest is to have a chance
+        if self._small and (is_crowded or not self._main):
             item, _ = self._small.popitem(last=False)
             self._small_bytes -= item.size
             if item.uses:

@@ -38,14 +38,12 @@ class RedisLog:
         self._patience = patience
         self._connection: redis.Connection | None = None
 
-    def join(self, node: str, counter: int, lease: float, is_strict: bool) -> Head:
-        """The node begins to read at the head; strict writers wait for it from now on, where it says so."""
+    def join(self, node: str, counter: int, lease: float, is_strict: bool) -> Head | None:
+        """The node begins to read at the head; None where there is no epoch."""
         mode = "strict" if is_strict else "fast"
         forgotten = int(1000 * max(FORGOTTEN, 10 * lease))
         reply = self._carry_out(self.join_script, node, mode, int(1000 * lease), counter, forgotten)
-        if reply[0] != b"joined":
-            raise BackendError("the log has no epoch yet: the next look-up makes one")
-        return _head(reply)
+        return _head(reply) if reply[0] == b"joined" else None
 
     def renew(self, node: str, counter: int, tail: int) -> Head | None:
         """Renews the node's lease and tells how far it has read; None where it lapsed, or was taken for dead."""
@@ -54,8 +52,9 @@ class RedisLog:
 
     def read(self, after: int, wait: float) -> list[Record]:
         """The records after that number, waited for at most `wait` seconds."""
-        block = max(1, int(1000 * wait))  # 0 would wait for ever
-        reply = self._call("XREAD", "COUNT", MOST, "BLOCK", block, "STREAMS", self._log, after)
+        block = int(1000 * wait)
+        waits = ("BLOCK", block) if block else ()  # BLOCK 0 would wait for ever
+        reply = self._call("XREAD", "COUNT", MOST, *waits, "STREAMS", self._log, after)
         try:
             return list(_records(reply[0][1])) if reply else []
         except (ValueError, LookupError, TypeError) as error:
@@ -100,8 +99,8 @@ class RedisLog:
 
 
 def _head(reply: list[Any]) -> Head:
-    _, epoch, number, seconds, microseconds = reply
-    return Head(epoch.decode(), int(number), int(seconds) + int(microseconds) / 1e6)
+    _, epoch, number, sequence, seconds, microseconds = reply
+    return Head(epoch.decode(), int(number), int(sequence), int(seconds) + int(microseconds) / 1e6)
 
 
 def _records(entries: list[Any]) -> Iterator[Record]:

@@ -29,7 +29,11 @@ class Script(NamedTuple):
 
 def read(name: str) -> str:
     """The source of `lua/<name>.lua`, complete."""
-    text = (files(__package__) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+    return spliced((files(__package__) / "lua" / f"{name}.lua").read_text(encoding="utf-8"))
+
+
+def spliced(text: str) -> str:
+    """A source with its fragments in place."""
     return _INCLUDE.sub(lambda line: read(line[1]), text)
 
 

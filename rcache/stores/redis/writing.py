@@ -125,21 +125,19 @@ def _landed(store: RedisStore, reply: list[Any]) -> Steps[Purge]:
 def _read_by_all(store: RedisStore, epoch: bytes, number: int) -> Steps[None]:
     """Until every live node has read the record `number`. The dead are struck out.
 
-    A table that is missing, of another epoch or younger than a lease may not know all who still serve: their leases run out
-    within 1.25 of them.
+    A table that is missing, of another epoch or just made may not know all who still serve. Nobody whom it does not know can
+    renew, so all are known once it is 1.25 leases old.
     """
     began = time.monotonic()
     lease = store.near_lease
     watched: dict[bytes, tuple[bytes, float]] = {}
     pause = FIRST_PAUSE
-    is_table_trusted = True
     while True:
         reply = yield Step(store.table_script, (store.names.sequence.encode(), store.names.nodes.encode()), ())
         now = time.monotonic()
         nodes = dict(zip(reply[2::2], [field.split() for field in reply[3::2]], strict=True))
         lease = max([lease, *(int(field[1]) / 1000 for field in nodes.values())])
-        if reply[0] != epoch or int(reply[1]) < lease * 1000:
-            is_table_trusted = False
+        knows_all = reply[0] == epoch and int(reply[1]) >= WATCHED * lease * 1000
         late = {
             node: field[2]
             for node, field in nodes.items()
@@ -151,7 +149,7 @@ def _read_by_all(store: RedisStore, epoch: bytes, number: int) -> Steps[None]:
                 watched[node] = counter, now
             elif now - since >= WATCHED * lease:
                 yield Step(store.strike_script, (store.names.nodes.encode(),), (node, counter))
-        if not late and (is_table_trusted or now - began >= WATCHED * lease):
+        if not late and (knows_all or now - began >= WATCHED * lease):
             return
         if now - began > LONGEST_WAIT * lease:
             raise BackendError(f"nodes {sorted(late)} renew their leases and do not read the log")

@@ -8,7 +8,7 @@
 -- ARGV[3]    its lease in milliseconds
 -- ARGV[4]    its counter of renewals
 -- ARGV[5]    after how many milliseconds a node that renewed nothing is forgotten
--- returns    {'joined', epoch, head, seconds, microseconds}; {'lost'} where there is no epoch
+-- returns    {'joined', epoch, head, number, seconds, microseconds}: the last record, and the sequence; {'lost'} where there is no epoch
 --@include rule
 --@include nodes
 
@@ -20,7 +20,7 @@ if not info then
   if refusal == 'replica' then return redis.error_reply('READONLY this server is a replica') end
   return redis.error_reply(refusal)
 end
-local epoch = standing(sequence, info)
+local epoch, number = standing(sequence, info)
 if not epoch then return {'lost'} end
 
 local now, time = clock()
@@ -34,4 +34,4 @@ local head = redis.call('HGET', sequence, 'last') or '0'
 write_node(nodes, id, mode, lease, counter, head, now)
 -- Writers learn from the sequence that there are nodes to wait for.
 if mode == 'strict' then redis.call('HSET', sequence, 'near', mode) end
-return {'joined', epoch, head, time[1], time[2]}
+return {'joined', epoch, head, number, time[1], time[2]}

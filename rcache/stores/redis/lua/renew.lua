@@ -6,7 +6,7 @@
 -- ARGV[1]    the node
 -- ARGV[2]    its counter of renewals
 -- ARGV[3]    the number of the last record that it has read
--- returns    {'renewed', epoch, head, seconds, microseconds}; {'refused'}
+-- returns    {'renewed', epoch, head, number, seconds, microseconds}: the last record, and the sequence; {'refused'}
 --@include rule
 --@include nodes
 
@@ -18,11 +18,11 @@ if not info then
   if refusal == 'replica' then return redis.error_reply('READONLY this server is a replica') end
   return redis.error_reply(refusal)
 end
-local epoch = standing(sequence, info)
+local epoch, number = standing(sequence, info)
 local known = redis.pcall('HMGET', nodes, 'epoch', id)
 if not epoch or known.err or known[1] ~= epoch then return {'refused'} end
 local now, time = clock()
 local mode, lease, _, _, renewed = read_node(known[2])
 if not mode or renewed + lease < now then return {'refused'} end
 write_node(nodes, id, mode, lease, counter, tail, now)
-return {'renewed', epoch, redis.call('HGET', sequence, 'last') or '0', time[1], time[2]}
+return {'renewed', epoch, redis.call('HGET', sequence, 'last') or '0', number, time[1], time[2]}
