@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import redis
@@ -34,13 +34,17 @@ def wait_until(is_so: Callable[[], bool], what: str, within: float = READY_WITHI
 class SentinelProcess:
     """One `redis-server --sentinel`, with a configuration of its own that it rewrites as it learns."""
 
-    def __init__(self, settings: list[str], password: str | None = None) -> None:
+    def __init__(self, settings: list[str], password: str | None, certificates: Certificates | None) -> None:
         binary = shutil.which("redis-server")
         assert binary is not None
         self.port = free_port()
+        self.tls_port = free_port()
         self.password = password
         self._directory = tempfile.TemporaryDirectory(prefix="rcache-sentinel-")
         lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {self._directory.name}", "loglevel warning", *settings]
+        if certificates is not None:
+            options = (*certificates.options(self.tls_port), "--tls-replication", "yes")
+            lines += [f"{name[2:]} {value}" for name, value in zip(options[::2], options[1::2], strict=True)]
         if password is not None:
             lines += [f"requirepass {password}", f"sentinel sentinel-pass {password}"]
         file = Path(self._directory.name) / "sentinel.conf"
@@ -91,7 +95,8 @@ class Sentinels:
         for _ in range(2):
             self._add_server(*self._following(self.servers[0]))
         wait_until(self._are_replicas_online, "both replicas follow the primary")
-        self.sentinels += [SentinelProcess(self._monitoring(down_after), sentinel_password) for _ in range(3)]
+        for _ in range(3):
+            self.sentinels.append(SentinelProcess(self._monitoring(down_after), sentinel_password, self._certificates))
         wait_until(self._do_sentinels_agree, "the sentinels know each other and the replicas")
 
     def _add_server(self, *options: str) -> None:
@@ -116,16 +121,18 @@ class Sentinels:
             f"sentinel parallel-syncs {SERVICE} 2",
         ]
         if self.password is not None:
-            lines.append(f"sentinel auth-pass {SERVICE} {self.password}")
-        if self._certificates is not None:
-            options = (*self._certificates.options(free_port()), "--tls-replication", "yes")
-            lines += [f"{name[2:]} {value}" for name, value in zip(options[::2], options[1::2], strict=True)]
+            lines.append(f'sentinel auth-pass {SERVICE} "{self.password}"')
         return lines
 
     @property
     def places(self) -> str:
         """The sentinels, as a URL lists them."""
         return ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+
+    @property
+    def tls_places(self) -> str:
+        """The same, by the ports where they speak TLS."""
+        return ",".join(f"127.0.0.1:{sentinel.tls_port}" for sentinel in self.sentinels)
 
     @property
     def url(self) -> str:
@@ -156,9 +163,23 @@ class Sentinels:
     def fail_over(self) -> RedisServer:
         """Orders a failover, the primary being well; the new primary, once all sentinels name it and it is one."""
         former = self.primary
-        with self.sentinels[0].client() as client:
-            client.execute_command("SENTINEL", "FAILOVER", SERVICE)
+        wait_until(self._is_failover_accepted, "the sentinels are ready for a failover")
         return self.succeeded(former)
+
+    def _is_failover_accepted(self) -> bool:
+        with self.sentinels[0].client() as client:  # refused while one is under way, or no replica is known to be well
+            return bool(client.execute_command("SENTINEL", "FAILOVER", SERVICE))
+
+    @contextlib.contextmanager
+    def only_two(self, primary: RedisServer) -> Iterator[None]:
+        """Meanwhile failovers go back and forth between the primary and one of its replicas."""
+        kept_out = next(server for server in reversed(self.servers) if server is not primary)
+        with kept_out.client() as client:
+            client.config_set("replica-priority", 0)
+            try:
+                yield
+            finally:
+                client.config_set("replica-priority", 100)
 
     def kill_primary(self) -> RedisServer:
         """Ends the primary with SIGKILL, and does not wait for the failover; the one that was killed."""
