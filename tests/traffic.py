@@ -11,11 +11,11 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
 from rcache import Cache, CacheMiddleware, Rule
-from rcache.stores.redis import RedisStore
 from tests.support import Answer, RawClient
 
 PAGES = 12
@@ -36,12 +36,10 @@ class Tally:
 class Traffic:
     """Nodes on one namespace, asked and written to all the time between `start` and `stop`."""
 
-    def __init__(self, url: str, *, nodes: int = 2, quarantine: float = 0.6) -> None:
-        namespace = f"traffic-{secrets.token_hex(6)}"
-        self.caches = [Cache(url, namespace=namespace, purge_timeout=2.0) for _ in range(nodes)]
-        for cache in self.caches:
-            assert isinstance(cache.store, RedisStore)
-            cache.store.quarantine = quarantine  # nobody holds tags here, so there is little to wait for
+    def __init__(self, url: str, *, nodes: int = 2, commit_timeout: float = 0.3, **settings: Any) -> None:
+        """`commit_timeout` is short, since what was lost is quarantined for twice as long; `settings` are the caches'."""
+        settings = {"namespace": f"traffic-{secrets.token_hex(6)}", "commit_timeout": commit_timeout, **settings}
+        self.caches = [Cache(url, **settings) for _ in range(nodes)]
         rules = [Rule("/{page}", ttl=3600, tags=["page:{page}"])]
         self.clients = [RawClient(CacheMiddleware(self._app, cache, rules=rules)) for cache in self.caches]
         self.versions = [0] * PAGES

@@ -173,12 +173,13 @@ async def test_a_synchronous_purge_finds_the_new_primary(quick: Sentinels, nodes
         quick.revive(former)
 
 
+@pytest.mark.parametrize("near", [None, "strict"])
 @pytest.mark.parametrize("how", ["ordered", "killed", "stopped"])
 async def test_a_failover_under_traffic_serves_nothing_stale_and_the_cache_is_used_again(
-    quick: Sentinels, how: str, monkeypatch
+    quick: Sentinels, how: str, near: str | None, monkeypatch
 ):
     monkeypatch.setattr("rcache.stores.redis.sentinel.LEASE", 0.3)
-    traffic = Traffic(quick.url)
+    traffic = Traffic(quick.url, near=near, near_lease=0.5)
     former = quick.primary
     traffic.start()
     try:
