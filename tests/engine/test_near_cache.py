@@ -61,9 +61,8 @@ def test_what_was_kept_is_at_hand_with_the_server_s_time(near: NearCache, clock:
     clock.advance(1.5)
     at_hand = near.at_hand(BOOK.key)
     assert at_hand is not None
-    assert at_hand.entry is kept.entry
-    assert at_hand.now == EPOCH + SERVER_IS_AHEAD + 1.5
-    assert near.find(BOOK) == at_hand
+    assert at_hand == (kept.entry, EPOCH + SERVER_IS_AHEAD + 1.5)
+    assert near.find(BOOK) == Found(*at_hand, Start("e", 10))
     assert near.find(Question("/other")) is None
 
 
@@ -108,7 +107,7 @@ def test_a_fill_in_place_of_what_is_served_may_begin_at_the_sequence_last_told(
 ) -> None:
     near.keep(BOOK, found(BOOK, 10))
     near.renew(Head("e", 10, 14, EPOCH + SERVER_IS_AHEAD), clock.boottime(), LEASE)
-    hit = near.at_hand(BOOK.key)
+    hit = near.find(BOOK)
     assert hit is not None
     assert hit.start == Start("e", 14)
 
@@ -164,7 +163,7 @@ def test_the_latest_takes_the_place_of_the_former(near: NearCache) -> None:
     near.keep(BOOK, latest)
     hit = near.at_hand(BOOK.key)
     assert hit is not None
-    assert hit.entry is latest.entry
+    assert hit[0] is latest.entry
     assert len(near) == 1
     near.apply([record(near, "purge", ["old"])])
     assert near.at_hand(BOOK.key) is not None

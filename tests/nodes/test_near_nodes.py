@@ -70,7 +70,7 @@ async def keep(caches: list[Cache], body: bytes, *tags: str) -> None:
 
 def at_hand(caches: list[Cache], key: Key = BOOK.key) -> list[bytes | None]:
     found = [cache.store.at_hand(key) for cache in caches]
-    return [each.entry.body if each is not None else None for each in found]
+    return [each[0].body if each is not None else None for each in found]
 
 
 async def test_hits_take_no_trip(nodes: list[Cache]) -> None:
