@@ -90,6 +90,8 @@ class Cache:
         self.clock = clock or SystemClock()
         self.max_body = size(max_body, "max_body")
         self.deadline = seconds(deadline, "deadline")
+        # The timer that watches over it may be a tick late, and the answer is to be in time all the same.
+        self.allowance = 0.9 * self.deadline
         self.key_host = key_host
         longest_commit = seconds(commit_timeout, "commit_timeout")
         bounds = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from rcache.core.entry import Entry, Found, Missing, Purge
+from rcache.core.entry import AtHand, Entry, Found, Missing, Purge
 from rcache.core.keys import Key
 from rcache.core.log import Head, Record
 
@@ -55,8 +55,8 @@ class Store(Protocol):
         """The breaker is open: calls fail at once."""
         ...
 
-    def at_hand(self, key: Key) -> Found | None:
-        """What `lookup` would find for a URL without variants, where it takes no trip and nothing is to be judged anew.
+    def at_hand(self, key: Key) -> AtHand | None:
+        """What `lookup` would find fresh for a URL without variants, where it takes no trip and nothing is to be judged anew.
 
         None says nothing: look it up.
         """

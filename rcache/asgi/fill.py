@@ -19,9 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rcache.asgi.errand import Errand
 from rcache.asgi.keeper import Keeper
 from rcache.asgi.replay import replay, represented, selected
-from rcache.core.entry import Entry, Found
+from rcache.core.entry import Entry
 from rcache.core.groups import CACHE_GROUPS
-from rcache.core.headers import joined, values, without
+from rcache.core.headers import OWS, joined, values, without
 from rcache.core.negotiation import is_worth_coding, plain_headers
 from rcache.core.targeted import TARGETS
 from rcache.core.validation import freshened, not_modified, not_modified_headers, selects, strong_etag
@@ -144,6 +144,8 @@ class Fill:
         self._started = message
         self._promised = 0 if status == 204 else _content_length(headers)
         reason = verdict.reason
+        if reason is None and self._promised is not None and self._promised < 0:
+            reason = "incomplete"  # as far as anybody can tell
         if reason is None and self._errand.seen.is_inner_keyed:
             reason = "inner-key"
         if reason is None and message.get("trailers"):
@@ -299,11 +301,16 @@ class Fill:
         self._is_answered = True
         errand = self._errand
         scope = {**errand.scope, "headers": errand.ask.headers}
-        found = Found(entry, errand.now, errand.start)
-        await replay(self._cache, found, scope, errand.fields, self._send, status_field)
+        await replay(self._cache, entry, errand.now, scope, errand.fields, self._send, status_field)
 
 
 def _content_length(headers: Sequence[tuple[bytes, bytes]]) -> int | None:
-    """The length that the response promises; None where it promises none that can be read."""
-    said = values(headers, b"content-length")
-    return int(said[0]) if len(said) == 1 and said[0].isdigit() and len(said[0]) < 19 else None
+    """The length that the response promises; None where it promises none, and negative where that cannot be read.
+
+    One that is repeated counts once (RFC 9110 §8.6).
+    """
+    said = {member.strip(OWS) for line in values(headers, b"content-length") for member in line.split(b",")}
+    if not said:
+        return None
+    length = said.pop()
+    return int(length) if not said and length.isdigit() and len(length) < 19 else -1

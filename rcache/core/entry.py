@@ -58,7 +58,8 @@ class Entry:
 
     def ttl(self, now: float) -> float:
         """Seconds for which it stays fresh; negative once stale."""
-        return self.lifetime - self.age(now)
+        resident = now - self.stored_at
+        return self.lifetime - self.initial_age - (resident if resident > 0 else 0.0)
 
     @property
     def gone_at(self) -> float:
@@ -82,6 +83,10 @@ class Found(NamedTuple):
     now: float
     start: Start
     names: tuple[str, ...] = ()  # what selects among the URL's variants
+
+
+AtHand = tuple[Entry, float]
+"""A fresh entry, and the store's time: all that a hit needs to know. A plain tuple costs a hit a fifth of a named one."""
 
 
 class Missing(NamedTuple):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from rcache.clock import Clock
-from rcache.core.entry import Entry, Found, Start
+from rcache.core.entry import AtHand, Entry, Found, Start
 from rcache.core.keys import Key
 from rcache.core.log import Head, Record
 from rcache.engine.shelf import MOST_USES, Shelf
@@ -20,8 +20,6 @@ from rcache.ports import Ask
 
 REMEMBERED: Final = 65_536  # tags whose last purge or hold is remembered; what is forgotten raises the floor
 NEVER: Final = float("-inf")
-
-_found = tuple.__new__  # a named tuple's own constructor costs twice as much, on every hit
 
 
 class _Slot:
@@ -97,8 +95,8 @@ class NearCache:
 
     # Serving
 
-    def at_hand(self, key: Key) -> Found | None:
-        """A fresh entry of a URL without variants."""
+    def at_hand(self, key: Key) -> AtHand | None:
+        """A fresh entry of a URL without variants, and the server's time."""
         now = self._boottime()
         # First the lease, then the entries: whoever joins anew empties these before the lease begins.
         if now >= self._good_until:
@@ -111,12 +109,12 @@ class NearCache:
             return None
         if slot.uses < MOST_USES:
             slot.uses += 1
-        return _found(Found, (slot.entry, now, self._start, ()))
+        return slot.entry, now
 
     def find(self, ask: Ask) -> Found | None:
         """A fresh entry that `ask` selects."""
-        if not ask.names and (found := self.at_hand(ask.key)) is not None:
-            return found
+        if not ask.names and (plain := self.at_hand(ask.key)) is not None:
+            return Found(*plain, self._start)
         now = self._boottime()
         if now >= self._good_until:
             return None

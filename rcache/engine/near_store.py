@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Sequence
 
 from rcache.clock import Clock
-from rcache.core.entry import Entry, Found, Missing, Purge
+from rcache.core.entry import AtHand, Entry, Found, Missing, Purge
 from rcache.core.keys import Key
 from rcache.engine.follower import Follower
 from rcache.engine.near_cache import NearCache
@@ -68,7 +68,7 @@ class NearStore:
                     )
         return follower
 
-    def at_hand(self, key: Key) -> Found | None:
+    def at_hand(self, key: Key) -> AtHand | None:
         """What is kept of a URL without variants, while it is fresh."""
         return self.near.at_hand(key)
 

@@ -13,15 +13,12 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 
 from rcache.clock import Clock, SystemClock
-from rcache.core.entry import Entry, Found, Missing, Purge, Start
+from rcache.core.entry import AtHand, Entry, Found, Missing, Purge, Start
 from rcache.core.keys import URL_TAG, Key, shard_of
 from rcache.core.vary import merge
 from rcache.ports import Ask, Budget
 
 SWEEP_SLICE = 64  # dead entries freed by one call: a purge of a million must not stall the call after it
-
-
-_found = tuple.__new__  # a named tuple's own constructor costs twice as much, on every hit
 
 
 class _Page:
@@ -106,7 +103,7 @@ class MemoryStore:
 
     # Reading
 
-    def at_hand(self, key: Key) -> Found | None:
+    def at_hand(self, key: Key) -> AtHand | None:
         """What `lookup` would find for a URL without variants, where nothing is to be judged anew."""
         page = self._pages.get(key)
         if page is None or page.names:
@@ -121,7 +118,7 @@ class MemoryStore:
             self._used.move_to_end(slot)
         except KeyError:  # evicted by another thread since; the answer is as right as before
             pass
-        return _found(Found, (slot.entry, now, self._start, ()))
+        return slot.entry, now
 
     async def lookup(self, ask: Ask, budget: Budget) -> Found | Missing:
         """The entry that `ask` selects if the one rule allows it, fresh or not, else the start of a fill."""

@@ -21,8 +21,10 @@ FIELDS = (b"epoch", b"start", b"guards", b"key", b"variant", b"stored", b"head",
 class RedisHarness:
     """Makes stores on a server, and does to their data what time and faults do."""
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: RedisServer, url: str | None = None) -> None:
+        """Stores come to the server by `url`, where that is not the server's own: through sentinels."""
         self.server = server
+        self.url = url or server.url
         self.client: redis.Redis = server.client()
         self.store: RedisStore
         self._stores: list[RedisStore] = []
@@ -36,7 +38,7 @@ class RedisHarness:
 
     async def second(self) -> RedisStore:
         """Another store on the same data: another node."""
-        store = RedisStore(self.server.url, **self._settings)
+        store = RedisStore(self.url, **self._settings)
         self._stores.append(store)
         return store
 

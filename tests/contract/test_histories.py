@@ -15,7 +15,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -34,6 +34,7 @@ from hypothesis.stateful import (
 
 from rcache.core.entry import Found, Missing
 from rcache.ports import Store
+from tests.contract.conftest import make_harness
 from tests.contract.memory_harness import MemoryHarness
 from tests.contract.redis_harness import RedisHarness
 from tests.contract.support import TIMEOUT, Question, budget, made
@@ -116,11 +117,11 @@ class Party:
 class Histories(RuleBasedStateMachine):
     """Drives both stores, and knows what is old."""
 
-    def __init__(self, server: RedisServer, shards: int, removal: Removal | None = None) -> None:
+    def __init__(self, other: Callable[[], RedisHarness], shards: int, removal: Removal | None = None) -> None:
         super().__init__()
         self.removal = removal
         self.runner = asyncio.Runner()
-        self.parties = [Party(MemoryHarness()), Party(RedisHarness(server))]
+        self.parties = [Party(MemoryHarness()), Party(other())]
         self.shards = shards
         self.passed = 0.0
         self.count = itertools.count()
@@ -344,7 +345,7 @@ async def _awaited(awaitable: Awaitable[Any]) -> Any:
 
 
 def tell(
-    server: RedisServer,
+    other: Callable[[], RedisHarness],
     shards: int,
     *,
     examples: int,
@@ -361,14 +362,20 @@ def tell(
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(lambda: Histories(server, shards, removal), settings=options)
+    run_state_machine_as_test(lambda: Histories(other, shards, removal), settings=options)
+
+
+@pytest.fixture(params=["redis", "sentinel"])
+def other(request: pytest.FixtureRequest) -> Callable[[], RedisHarness]:
+    """Makes the harness of the store that is compared with the embedded one."""
+    return lambda: cast("RedisHarness", make_harness(request, request.param))
 
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_both_stores_say_the_same_whatever_happens_and_never_what_is_old(
-    redis_server: RedisServer, shards: int
+    other: Callable[[], RedisHarness], shards: int
 ) -> None:
-    tell(redis_server, shards, examples=25, steps=30)
+    tell(other, shards, examples=25, steps=30)
 
 
 @pytest.mark.parametrize(
@@ -378,10 +385,10 @@ def test_both_stores_say_the_same_whatever_happens_and_never_what_is_old(
 )
 def test_a_store_without_one_of_the_rules_is_found_out(redis_server: RedisServer, removal: Removal) -> None:
     with pytest.raises(AssertionError):
-        tell(redis_server, 1, examples=200, steps=30, removal=removal, phases=[Phase.generate])
+        tell(lambda: RedisHarness(redis_server), 1, examples=200, steps=30, removal=removal, phases=[Phase.generate])
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("shards", [1, 3])
-def test_both_stores_say_the_same_in_long_histories(redis_server: RedisServer, shards: int) -> None:
-    tell(redis_server, shards, examples=1000, steps=80)
+def test_both_stores_say_the_same_in_long_histories(other: Callable[[], RedisHarness], shards: int) -> None:
+    tell(other, shards, examples=1000, steps=80)

@@ -14,9 +14,10 @@ from rcache.core.errors import BackendError
 from rcache.core.keys import RedisNames
 from rcache.core.log import Head, Record
 from rcache.stores.redis import scripts
-from rcache.stores.redis.address import Address
-from rcache.stores.redis.failures import DRIVER_ERRORS, translated
+from rcache.stores.redis.address import Way
+from rcache.stores.redis.failures import DRIVER_ERRORS, ReplicaError, translated
 from rcache.stores.redis.scripts import Script
+from rcache.stores.redis.sync import greet
 
 MOST: Final = 1000  # records of one read
 FORGOTTEN: Final = (
@@ -27,16 +28,17 @@ FORGOTTEN: Final = (
 class RedisLog:
     """`rcache.ports.Log` on one Redis server. Not shared between threads, but for `close`."""
 
-    def __init__(self, address: Address, names: RedisNames, patience: float) -> None:
+    def __init__(self, way: Way, names: RedisNames, patience: float) -> None:
         """`patience`: seconds beyond which a server that says nothing is given up."""
         self.join_script = scripts.JOIN
         self.renew_script = scripts.RENEW
-        self._address = address
+        self._way = way
         self._keys = (names.sequence, names.nodes)
         self._nodes = names.nodes
         self._log = names.log
         self._patience = patience
         self._connection: redis.Connection | None = None
+        self._generation = 0
 
     def join(self, node: str, counter: int, lease: float, is_strict: bool) -> Head | None:
         """The node begins to read at the head; None where there is no epoch."""
@@ -65,8 +67,18 @@ class RedisLog:
         self._call("HDEL", self._nodes, node)
 
     def _carry_out(self, script: Script, *arguments: str | int) -> list[Any]:
+        """A lease counts from before it was sent, and so must what says that this server is the one."""
+        self._confirm()
         reply: list[Any] = self._call("EVALSHA", script.sha, len(self._keys), *self._keys, *arguments)
         return reply
+
+    def _confirm(self) -> None:
+        try:
+            self._way.confirm_sync(self._patience)
+        except DRIVER_ERRORS as error:
+            raise translated(error) from error
+        if self._generation != self._way.generation:
+            self.close()
 
     def _call(self, *command: str | bytes | int) -> Any:
         try:
@@ -79,15 +91,19 @@ class RedisLog:
             AttributeError,
         ) as error:  # the latter where it was closed by another thread
             self.close()
-            raise translated(error) from error
+            failure = translated(error)
+            if isinstance(failure, ReplicaError):
+                self._way.doubt()
+            raise failure from error
 
     def _connect(self) -> redis.Connection:
-        connection = self._address.sync_connection(self._patience)
-        connection.connect()  # type: ignore[no-untyped-call]
+        connection = self._way.sync_connection(self._patience)
+        generation = self._way.generation
+        greet(self._way, connection)
         for script in (self.join_script, self.renew_script):
             connection.send_command("SCRIPT", "LOAD", script.source)  # type: ignore[no-untyped-call]
             connection.read_response()
-        self._connection = connection
+        self._connection, self._generation = connection, generation
         return connection
 
     def close(self) -> None:

@@ -15,16 +15,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import orjson
-from redis import asyncio as aredis
 
 from rcache.core.codec import CodecError
-from rcache.core.entry import Entry, Found, Missing, Purge, Start
+from rcache.core.entry import AtHand, Entry, Found, Missing, Purge, Start
 from rcache.core.errors import ConfigurationError
 from rcache.core.keys import Key, RedisNames, shard_of
 from rcache.core.vary import merge
 from rcache.ports import Ask, Budget
 from rcache.stores.redis import scripts, writing
-from rcache.stores.redis.address import Address
+from rcache.stores.redis.address import Way
 from rcache.stores.redis.log import RedisLog
 from rcache.stores.redis.places import SPOTS, Place, Places, Spot, joined, split
 from rcache.stores.redis.records import (
@@ -37,7 +36,9 @@ from rcache.stores.redis.records import (
     spell_guards,
 )
 from rcache.stores.redis.scripts import Script
+from rcache.stores.redis.sentinel import Sentinels
 from rcache.stores.redis.trips import FullError, Trips
+from rcache.stores.redis.urls import Sharded, Source, Watched, located
 from rcache.stores.redis.writing import Steps
 
 ATTEMPTS = 3  # a URL's names are asked for again when another node came to know more of them
@@ -49,11 +50,14 @@ T = TypeVar("T")
 
 
 class RedisStore:
-    """`rcache.ports.Store` on one Redis server. Opens by itself, in each loop and thread that uses it."""
+    """`rcache.ports.Store` on one Redis server, or on the one that sentinels name as the primary.
+
+    Opens by itself, in each loop and thread that uses it.
+    """
 
     def __init__(
         self,
-        url_or_client: str | aredis.Redis,
+        source: Source,
         *,
         namespace: str = "rcache",
         max_variants: int = 32,
@@ -85,11 +89,11 @@ class RedisStore:
         self.repair_script = scripts.REPAIR
         self.table_script = scripts.TABLE
         self.strike_script = scripts.STRIKE
-        self.address = Address(url_or_client)
-        self._trips = Trips(self.address, self._all_scripts, self.names.sweep.encode())
+        self._sequence = self.names.sequence.encode()
+        self.way = _way(source, self._sequence)
+        self._trips = Trips(self.way, self._all_scripts, self.names.sweep.encode())
         self.counters = self._trips.counters
         self._places = Places(self.names)
-        self._sequence = self.names.sequence.encode()
         self.guards: Arguments = tuple(
             [key.encode() for shard in range(shards) for key in (self.names.guard(shard), self.names.marks(shard))]
         )
@@ -116,7 +120,7 @@ class RedisStore:
         """Entries that were found but could not be read, or were somebody else's."""
         return self.counters.damaged
 
-    def at_hand(self, key: Key) -> Found | None:
+    def at_hand(self, key: Key) -> AtHand | None:
         """None: every answer takes a trip."""
         return None
 
@@ -210,7 +214,7 @@ class RedisStore:
 
     def log(self) -> RedisLog:
         """A way to the log, for a node that keeps entries near."""
-        return RedisLog(self.address, self.names, max(1.0, self.near_lease))
+        return RedisLog(self.way, self.names, max(1.0, self.near_lease))
 
     def watch_epoch(self, changed: Callable[[], None]) -> None:
         """`changed` is called, in whatever thread notices it, when what this process knew of the server may be lost."""
@@ -383,6 +387,13 @@ _REASONS = {
     b"quarantine": "quarantine",
     b"vary": "absent",
 }
+
+
+def _way(source: Source, sequence: bytes) -> Way:
+    place = located(source)
+    if isinstance(place, Sharded):
+        raise ConfigurationError("a RedisStore lies on one server")
+    return Sentinels(place, sequence) if isinstance(place, Watched) else place
 
 
 def _forget_parents() -> None:

@@ -53,6 +53,7 @@ def holding(store: RedisStore, tags: Sequence[str], transaction: str, lasts: flo
         if reply[0] == b"held":
             _, epoch, number, is_strict = reply
             store.is_strict |= bool(is_strict)
+            yield from _settling(store)
             if number and store.is_strict:
                 yield from _read_by_all(store, epoch, int(number))
             return
@@ -117,9 +118,16 @@ def _log_of(store: RedisStore) -> tuple[bytes, bytes]:
 def _landed(store: RedisStore, reply: list[Any]) -> Steps[Purge]:
     number, entries, epoch, logged, is_awaited, is_strict = reply
     store.is_strict |= bool(is_strict)
+    yield from _settling(store)
     if is_awaited and store.is_strict:
         yield from _read_by_all(store, epoch, int(logged or 0))
     return Purge(int(number), int(entries))
+
+
+def _settling(store: RedisStore) -> Steps[None]:
+    """Until no process can follow a former primary any more, which would not know of this."""
+    if unsettled := store.way.unsettled():
+        yield unsettled
 
 
 def _read_by_all(store: RedisStore, epoch: bytes, number: int) -> Steps[None]:
