@@ -34,9 +34,9 @@ def moves(here: World, *, with_losses: bool, with_holders: bool = True) -> list[
         can += [lambda node=node: here.visit(node) for node in nodes]
     if len(here.actors) - len(here.visits) < WRITERS:
         can += [lambda node=node: here.writer(node) for node in nodes]
-        can += [
-            lambda node=node, fails=fails: here.holder(node, fails=fails) for node in nodes for fails in (False, True)
-        ]
+        if with_holders:
+            kinds = [(node, fails) for node in nodes for fails in (False, True)]
+            can += [lambda node=node, fails=fails: here.holder(node, fails=fails) for node, fails in kinds]
     if with_losses and "the guard is lost" not in here.story:
         can.append(lambda: lose(here))
     return can
