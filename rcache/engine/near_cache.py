@@ -266,6 +266,14 @@ class NearCache:
             for tag in tags:
                 self._mark(tag, number)
 
+    def replaced(self, key: Key) -> None:
+        """This very process stored another answer of the URL, which the next look-up is to find."""
+        with self._lock:
+            if key in self._plain:
+                self._drop(self._plain[key])
+            for slot in list(self._pages[key].slots.values()) if key in self._pages else ():
+                self._drop(slot)
+
     def flushed(self, number: int) -> None:
         """This very process purged everything."""
         with self._lock:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rcache import Cache
-from rcache.core.entry import Missing
+from rcache.core.entry import Found
 from rcache.core.keys import Key
 from rcache.engine.near_store import NearStore
 from rcache.ports import Store
@@ -247,11 +247,11 @@ async def test_readers_and_writers_of_many_loops_see_nothing_stale(server: Redis
     async def read(cache: Cache) -> None:
         while not is_over.is_set():
             floor = committed
-            found = cache.store.at_hand(BOOK.key) or await cache.store.lookup(BOOK, budget())
-            if not isinstance(found, Missing):
+            found = await cache.store.lookup(BOOK, budget())
+            if isinstance(found, Found):
                 hits[0] += 1
-                if int(found[0].body) < floor:
-                    stale.append((int(found[0].body), floor))
+                if int(found.entry.body) < floor:
+                    stale.append((int(found.entry.body), floor))
             elif found.start is not None:
                 version = committed
                 await asyncio.sleep(0)
