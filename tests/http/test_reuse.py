@@ -111,15 +111,6 @@ async def test_of_answers_that_differ_in_vary_the_most_recent_match_counts(site:
     assert (answer.text, answer.is_hit, answer.get("age")) == ("1", True, "1")
 
 
-async def test_an_answer_that_stops_to_vary_meets_every_request_from_then_on(site: Site):
-    site.wrap(profile="conformant")
-    site.origin.plays(response(200, [FRESH, ("Vary", "X-A")], "0"), response(200, [FRESH], "1"))
-    await site.get("/", {"X-A": "1"})
-    site.clock.advance(1)
-    await site.get("/", {"X-A": "2"})
-    assert (await site.get("/", {"X-A": "2"})).text == "1"
-
-
 # What a client asks for
 
 ASKED: list[tuple[list[tuple[str, str]], int, str]] = [
