@@ -51,6 +51,10 @@ class Site:
         """How many answers are stored."""
         return len(self.cache.store)  # type: ignore[arg-type]
 
+    async def refreshed(self) -> None:
+        """Returns once nothing is made anew in the background any more."""
+        await self.served.run(self.cache.refreshes.wait())
+
     def connect(self) -> Connection:
         """A connection to the server, for more than one request or for less."""
         return Connection(self.served.port)
