@@ -232,6 +232,8 @@ class Exchange:
         reason: str,
         scope: Scope,
         flight: Flight | None = None,
+        *,
+        is_refresh: bool = False,
     ) -> Errand:
         assert found.start is not None  # noqa: S101 (without a start nothing is filled)
         return Errand(
@@ -250,6 +252,7 @@ class Exchange:
             wishes=self._wishes,
             flight=flight,
             former=former,
+            is_refresh=is_refresh,
         )
 
     async def _fill(
@@ -273,12 +276,12 @@ class Exchange:
             flight, is_mine = self._cache.flights.join_or_lead(ask.key, ask.variant(found.names))
             if is_mine:
                 self._budget = self._new_budget()
-                self._fields = {}  # it is the whole that is to be made anew, whatever part was asked for
-                errand = self._errand(ask, found, found.entry, "stale", scope, flight)
+                errand = self._errand(ask, found, found.entry, "stale", scope, flight, is_refresh=True)
                 await self._run(errand, Reread(self._read, _never), _to_nobody)
 
-        # The request is answered and gone by then, so it gets a scope of its own.
-        scope = {**self._scope, "state": dict(self._scope.get("state") or {})}
+        # The request is answered and gone by then, so it gets a scope of its own. An answer to HEAD would have no body.
+        method = "GET" if self._method == "HEAD" else self._method
+        scope = {**self._scope, "method": method, "state": dict(self._scope.get("state") or {})}
         self._cache.refreshes.start((ask.key, ask.variant(found.names)), refresh)
 
     async def _head(self, ask: Inquiry, found: Found | Missing, former: Entry | None, reason: str) -> None:

@@ -1,0 +1,39 @@
+"""What hardly any sentence of an RFC says, and what a proxy's author has been bitten by."""
+
+from __future__ import annotations
+
+import pytest
+
+from rcache import Cache
+from tests.asgi.origin import Reply, standing
+from tests.support import HandClock
+
+FRESH = (("cache-control", "max-age=60"), ("etag", '"v1"'))
+LENIENT = (("cache-control", "max-age=60, stale-while-revalidate=1000, stale-if-error=1000"), ("etag", '"v1"'))
+
+# Refreshes
+
+
+async def test_a_refresh_that_a_head_began_asks_for_the_whole_with_get(cache: Cache, clock: HandClock) -> None:
+    """An answer to HEAD has no body, and where it has no length either it looks complete."""
+    client, origin = standing(cache, Reply(headers=LENIENT, pieces=[b"one"]), Reply(headers=LENIENT, pieces=[b"two"]))
+    await client.get("/")
+    clock.advance(61)
+    assert (await client.head("/")).is_hit
+    await cache.refreshes.wait()
+    assert origin.last.method == "GET"
+    assert (await client.get("/")).body == b"two"
+
+
+@pytest.mark.parametrize("field", [("range", "bytes=0-0"), ("if-none-match", '"mine"'), ("if-range", '"mine"')])
+async def test_a_refresh_asks_for_the_whole_whatever_its_client_asked_for(
+    cache: Cache, clock: HandClock, field: tuple[str, str]
+) -> None:
+    headers = [LENIENT[0]]  # no validator, so that no condition of ours takes the place of the client's
+    client, origin = standing(cache, Reply(headers=headers), Reply(headers=headers, body=b"new"))
+    await client.get("/")
+    clock.advance(61)
+    await client.get("/", [field])
+    await cache.refreshes.wait()
+    assert len(origin.requests) == 2
+    assert origin.last.get(field[0]) is None
