@@ -197,7 +197,7 @@ class Exchange:
             await self._bypass(self._personal)
         else:
             cache.stats.hits += 1
-            if use is Use.REFRESH:
+            if use is Use.REFRESH and not self._wishes.no_store:  # the answer to that would be stored
                 self._refresh(ask, found)
             await replay(cache, found, self._scope, self._fields, self._send)
 

@@ -37,3 +37,12 @@ async def test_a_refresh_asks_for_the_whole_whatever_its_client_asked_for(
     await cache.refreshes.wait()
     assert len(origin.requests) == 2
     assert origin.last.get(field[0]) is None
+
+
+async def test_nothing_is_stored_of_a_refresh_for_a_client_that_forbids_it(cache: Cache, clock: HandClock) -> None:
+    client, origin = standing(cache, Reply(headers=LENIENT))
+    await client.get("/")
+    clock.advance(61)
+    assert (await client.get("/", {"cache-control": "no-store"})).cache == "rcache; hit; ttl=-1"
+    await cache.refreshes.wait()
+    assert len(origin.requests) == 1
