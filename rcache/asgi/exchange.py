@@ -209,6 +209,8 @@ class Exchange:
         entry = landed.entry
         if ask.variant(landed.names) != landed.variant or self._cache.journal.blocks(entry.tags):
             return Ending.AGAIN
+        if reuse(entry, entry.stored_at, self._wishes).use is Use.VALIDATE:  # by each request for itself
+            return Ending.ALONE
         self._cache.stats.collapsed += 1
         field = cache_status.forward(reason, collapsed=True)
         found = Found(entry, entry.stored_at, entry.start)

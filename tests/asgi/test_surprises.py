@@ -6,7 +6,7 @@ import pytest
 
 from rcache import Cache
 from tests.asgi.origin import Reply, standing
-from tests.support import HandClock
+from tests.support import Gate, HandClock, settle
 
 FRESH = (("cache-control", "max-age=60"), ("etag", '"v1"'))
 LENIENT = (("cache-control", "max-age=60, stale-while-revalidate=1000, stale-if-error=1000"), ("etag", '"v1"'))
@@ -46,3 +46,23 @@ async def test_nothing_is_stored_of_a_refresh_for_a_client_that_forbids_it(cache
     assert (await client.get("/", {"cache-control": "no-store"})).cache == "rcache; hit; ttl=-1"
     await cache.refreshes.wait()
     assert len(origin.requests) == 1
+
+
+# Those who wait for another's run
+
+
+@pytest.mark.parametrize("control", ["no-cache", "max-age=0"])
+async def test_what_needs_validation_at_each_use_is_not_shared_with_those_who_waited_for_it(
+    cache: Cache, control: str
+) -> None:
+    gate = Gate()
+    client, origin = standing(
+        cache, Reply(headers=[("cache-control", control), ("etag", '"v1"')], gate=gate), Reply(304)
+    )
+    waiting = [client.start("/") for _ in range(3)]
+    await gate.reached()
+    await settle()
+    gate.open()
+    answers = [await each.finish() for each in waiting]
+    assert [answer.body for answer in answers] == [b"body"] * 3
+    assert len(origin.requests) == 3
