@@ -75,6 +75,7 @@ class Exchange:
     async def answer(self) -> None:
         """Decides whether the key tells this request from others', and answers it."""
         plan, scope, fields = self._plan, self._scope, self._fields
+        self._wishes = self._heeded()
         if plan.refusal is not None:
             await self._bypass(plan.refusal)
             return
@@ -107,7 +108,6 @@ class Exchange:
             # Only the origin knows the current state of what they speak of (RFC 9111 §4.3.2).
             await self._pass("request", "precondition")
         else:
-            self._wishes = self._heeded()
             await self._ask(ask)
 
     async def pass_guarded(self, seen: Seen) -> None:
@@ -299,6 +299,9 @@ class Exchange:
         await self._pass("bypass", reason)
 
     async def _pass(self, forwarded: str, detail: str) -> None:
+        if self._wishes.only_if_cached:
+            await self._time_out()
+            return
         self._cache.stats.bypasses += 1
         await self._forward(cache_status.forward(forwarded, detail=detail))
 

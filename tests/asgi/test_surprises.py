@@ -66,3 +66,21 @@ async def test_what_needs_validation_at_each_use_is_not_shared_with_those_who_wa
     answers = [await each.finish() for each in waiting]
     assert [answer.body for answer in answers] == [b"body"] * 3
     assert len(origin.requests) == 3
+
+
+# What clients ask for
+
+
+@pytest.mark.parametrize("why", ["uncacheable", "precondition", "cookie", "too long"])
+async def test_a_client_that_takes_only_what_is_stored_is_answered_504_wherever_the_cache_is_bypassed(
+    cache: Cache, why: str
+) -> None:
+    client, origin = standing(cache, Reply(headers=[("cache-control", "no-store")]))
+    only = {"cache-control": "only-if-cached"}
+    if why == "uncacheable":
+        await client.get("/")
+    only |= {"precondition": {"if-match": '"a"'}, "cookie": {"cookie": "a=b"}}.get(why, {})
+    before = len(origin.requests)
+    answer = await client.get("/" if why != "too long" else "/" + "a" * 70_000, only)
+    assert (answer.status, answer.cache) == (504, "rcache; detail=only-if-cached")
+    assert len(origin.requests) == before
