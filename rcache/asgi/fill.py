@@ -253,7 +253,9 @@ class Fill:
         """Why this body is not to be stored."""
         if self._has_left:
             return "disconnect"
-        return "incomplete" if self._promised is not None and self._promised != len(body) else None
+        # A length that cannot be read, or more than one, is none that may be told to others (RFC 9110 §8.6).
+        is_promised = self._promised is not None or bool(values(self._headers, b"content-length"))
+        return "incomplete" if is_promised and self._promised != len(body) else None
 
     async def _deliver(
         self, message: Message, headers: list[tuple[bytes, bytes]], body: bytes, etag: bytes | None, entry: Entry | None

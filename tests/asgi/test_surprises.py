@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from rcache import Cache
@@ -84,3 +86,19 @@ async def test_a_client_that_takes_only_what_is_stored_is_answered_504_wherever_
     answer = await client.get("/" if why != "too long" else "/" + "a" * 70_000, only)
     assert (answer.status, answer.cache) == (504, "rcache; detail=only-if-cached")
     assert len(origin.requests) == before
+
+
+# Lengths and bodies
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [["5"], ["3"], ["4", "5"], ["4", "4"], ["4, 4"], ["+4"], ["four"], [""], ["-1"]],
+    ids=lambda lengths: " | ".join(lengths) or "empty",
+)
+async def test_an_answer_whose_length_is_not_what_it_says_is_not_stored(cache: Cache, lengths: Sequence[str]) -> None:
+    """Whoever reads two lengths, or none, may take what follows for an answer of its own."""
+    headers = [("cache-control", "max-age=60"), *[("content-length", length) for length in lengths]]
+    client, _ = standing(cache, Reply(headers=headers, pieces=[b"body"]))
+    for _ in range(2):
+        assert not (await client.get("/")).is_hit
