@@ -62,6 +62,7 @@ class Fill:
         self._is_covered = False  # the application failed, and a former answer was sent
         self._is_unconfirmed = False  # a 304 spoke of something else
         self._has_left = False
+        self._has_body = False  # the request's own, which is not in the key
         self._read: Message | None = None  # the request's body, which a second run reads again
         self._unread: Message | None = None
 
@@ -111,6 +112,8 @@ class Fill:
             self._has_left = True
         else:
             self._read = message
+            if self._errand.scope["method"] == "GET" and message.get("body"):
+                self._has_body = True  # HTTP/2 needs no field to announce one
         return message
 
     async def _send(self, message: Message) -> None:
@@ -253,6 +256,8 @@ class Fill:
         """Why this body is not to be stored."""
         if self._has_left:
             return "disconnect"
+        if self._has_body:  # the application may have read it, and its sender would choose what everybody else gets
+            return "body"
         # A length that cannot be read, or more than one, is none that may be told to others (RFC 9110 §8.6).
         is_promised = self._promised is not None or bool(values(self._headers, b"content-length"))
         return "incomplete" if is_promised and self._promised != len(body) else None

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
-from rcache import Cache
+from rcache import Cache, CacheMiddleware
 from tests.asgi.origin import Reply, standing
-from tests.support import Gate, HandClock, settle
+from tests.support import Gate, HandClock, RawClient, settle
 
 FRESH = (("cache-control", "max-age=60"), ("etag", '"v1"'))
 LENIENT = (("cache-control", "max-age=60, stale-while-revalidate=1000, stale-if-error=1000"), ("etag", '"v1"'))
@@ -102,3 +103,43 @@ async def test_an_answer_whose_length_is_not_what_it_says_is_not_stored(cache: C
     client, _ = standing(cache, Reply(headers=headers, pieces=[b"body"]))
     for _ in range(2):
         assert not (await client.get("/")).is_hit
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"type": "http.request", "body": b"chosen by its sender", "more_body": False}],
+        [
+            {"type": "http.request", "body": b"", "more_body": True},
+            {"type": "http.request", "body": b"chosen by its sender", "more_body": False},
+        ],
+    ],
+    ids=["one message", "two"],
+)
+async def test_a_body_that_no_field_announced_does_not_get_into_the_cache(
+    cache: Cache, messages: list[Message]
+) -> None:
+    """HTTP/2 and HTTP/3 frame a body without Content-Length or Transfer-Encoding."""
+
+    async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message["body"]
+            more = message["more_body"]
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"cache-control", b"max-age=60")]})
+        await send({"type": "http.response.body", "body": body})
+
+    app = CacheMiddleware(echo, cache, standard=True)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    client = RawClient(app)
+    await app(client.scope("/", http_version="2"), receive, send)
+    assert sent[-1]["body"] == b"chosen by its sender"
+    assert (await client.get("/")).body == b""
