@@ -57,7 +57,7 @@ class Fill:
         self._chunks: list[bytes] = []
         self._length = 0
         self._is_collecting = False
-        self._has_sent = False  # something has left for the client
+        self._has_sent = False  # something of an answer has left for the client
         self._is_answered = False  # by us: what the application still sends goes nowhere
         self._is_covered = False  # the application failed, and a former answer was sent
         self._is_unconfirmed = False  # a 304 spoke of something else
@@ -117,7 +117,8 @@ class Fill:
         return message
 
     async def _send(self, message: Message) -> None:
-        self._has_sent = True
+        if message["type"] not in _HARMLESS:  # a hint is no answer yet
+            self._has_sent = True
         await self._pass_on(message)
 
     async def send(self, message: Message) -> None:

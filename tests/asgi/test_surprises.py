@@ -143,3 +143,26 @@ async def test_a_body_that_no_field_announced_does_not_get_into_the_cache(
     await app(client.scope("/", http_version="2"), receive, send)
     assert sent[-1]["body"] == b"chosen by its sender"
     assert (await client.get("/")).body == b""
+
+
+# Middleware and messages
+
+
+async def test_a_hint_that_was_sent_early_does_not_keep_a_stale_answer_from_covering(
+    cache: Cache, clock: HandClock
+) -> None:
+    fails = False
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.early_hint", "links": []})
+        if fails:
+            raise RuntimeError("no database")
+        headers = [(name.encode(), value.encode()) for name, value in LENIENT]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"body"})
+
+    client = RawClient(CacheMiddleware(app, cache, standard=True))
+    await client.get("/")
+    clock.advance(61)
+    fails = True
+    assert (await client.get("/", {"cache-control": "no-cache"})).body == b"body"
