@@ -20,6 +20,7 @@ from rcache.asgi.plan import Plan
 from rcache.asgi.replay import replay
 from rcache.cache import Cache
 from rcache.core import cache_status
+from rcache.core.coding import is_available
 from rcache.core.entry import Entry, Found, Missing
 from rcache.core.errors import BackendError
 from rcache.core.keys import with_body
@@ -148,6 +149,8 @@ class Exchange:
                 self._cache.stats.outages += 1
                 await self._bypass("outage")
                 return
+            if isinstance(found, Found) and not is_available(found.entry.coding):
+                found = Missing(found.start, found.now, "coding", found.names)
             former, reason = None, "miss"
             if isinstance(found, Found):
                 use, reason = reuse(found.entry, found.now, self._wishes)

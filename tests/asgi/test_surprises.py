@@ -8,6 +8,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from rcache import Cache, CacheMiddleware
+from rcache.core import coding
 from tests.asgi.origin import Reply, standing
 from tests.support import Gate, HandClock, RawClient, settle
 
@@ -143,6 +144,38 @@ async def test_a_body_that_no_field_announced_does_not_get_into_the_cache(
     await app(client.scope("/", http_version="2"), receive, send)
     assert sent[-1]["body"] == b"chosen by its sender"
     assert (await client.get("/")).body == b""
+
+
+# Entries of another time
+
+
+async def test_an_entry_in_a_coding_that_this_process_does_not_know_is_a_miss(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = [("content-type", "text/plain"), ("cache-control", "max-age=60")]
+    client, origin = standing(cache, Reply(headers=headers, body=b"a" * 4000), compress="gzip")
+    await client.get("/")
+    monkeypatch.setattr(coding, "_codings", dict)
+    other, asked = standing(cache, Reply(headers=headers, body=b"b" * 4000))
+    for fields in ({"cache-control": "max-age=30"}, {}, {"accept-encoding": "gzip"}):
+        assert (await other.get("/", fields)).body == b"b" * 4000
+    assert (len(origin.requests), len(asked.requests)) == (1, 1)
+
+
+@pytest.mark.parametrize("accept", [{}, {"accept-encoding": "gzip"}])
+async def test_what_was_kept_compressed_is_served_when_nothing_is_compressed_any_more(
+    cache: Cache, clock: HandClock, accept: dict[str, str]
+) -> None:
+    headers = [("content-type", "text/plain"), *FRESH]
+    client, _ = standing(cache, Reply(headers=headers, body=b"a" * 4000), compress="gzip")
+    await client.get("/")
+    later, origin = standing(cache, Reply(304))
+    for _ in range(2):
+        answer = await later.get("/", accept)
+        body = answer.body if answer.get("content-encoding") is None else coding.decode("gzip", answer.body, 4000)
+        assert (answer.status, body) == (200, b"a" * 4000)
+        clock.advance(61)
+    assert len(origin.requests) == 1
 
 
 # Middleware and messages
