@@ -23,6 +23,7 @@ from rcache.core.entry import Entry, Found
 from rcache.core.groups import CACHE_GROUPS
 from rcache.core.headers import joined, values, without
 from rcache.core.negotiation import is_worth_coding, plain_headers
+from rcache.core.reuse import replaces
 from rcache.core.targeted import TARGETS
 from rcache.core.validation import freshened, not_modified, not_modified_headers, selects, strong_etag
 from rcache.current import request_scope
@@ -155,7 +156,7 @@ class Fill:
         if reason is None and self._promised is not None and self._promised > self._cache.max_body:
             reason = "too-large"
         if reason is not None:
-            self._keeper.note(reason)
+            await self._refuse(reason)
             await self._send_start(reason)
             return
         self._is_collecting = True
@@ -196,11 +197,17 @@ class Fill:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": b""})
 
+    async def _refuse(self, reason: str) -> None:
+        """It is not stored, and a former answer that it takes the place of is not served stale in its stead."""
+        self._keeper.note(reason)
+        if replaces(self._status):
+            await self._keeper.distrust()
+
     async def _give_up(self, reason: str) -> None:
         """Nothing will be stored; what was held goes out, and from here on messages just pass."""
         self._is_collecting = False
         self._chunks.clear()
-        self._keeper.note(reason)
+        await self._refuse(reason)
         if self._held is not None:
             await self._send_start(reason)
 
@@ -237,6 +244,8 @@ class Fill:
         entry, reason = None, self._flaw(body)
         if reason is None:
             entry, reason = await self._keeper.keep(self._status, self._headers, body, own, self._verdict)
+            if entry is None and replaces(self._status):
+                await self._keeper.distrust()
         else:
             self._keeper.note(reason)
         if self._held is None:

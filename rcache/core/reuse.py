@@ -72,6 +72,27 @@ def may_stand_in(entry: Entry, now: float, wishes: RequestDirectives = NO_ADVICE
     return not entry.must_revalidate and 0 <= staleness < allowed
 
 
+def replaces(status: int) -> bool:
+    """Whether an answer with this status, stored or not, shows that a former one does not hold any more.
+
+    A failure may pass, and a refusal may be meant for the one client: those show nothing.
+    """
+    return (200 <= status < 400 and status not in (206, 304)) or status in (404, 410)
+
+
+def distrusted(entry: Entry, now: float) -> Entry:
+    """`entry` as one that is stale, and answers nobody before it is validated, whoever allows that (RFC 9111 §4.4)."""
+    lifetime = min(entry.lifetime, entry.age(now))
+    return replace(
+        entry,
+        lifetime=lifetime,
+        retention=entry.retention + entry.lifetime - lifetime,
+        stale_while_revalidate=0.0,
+        stale_if_error=0.0,
+        must_revalidate=True,
+    )
+
+
 def without_demands(wishes: RequestDirectives) -> RequestDirectives:
     """The directives of a client that may not make the application work: what is left spares it work, or keeps nothing."""
     return replace(NO_ADVICE, no_store=wishes.no_store, only_if_cached=wishes.only_if_cached)

@@ -52,6 +52,72 @@ async def test_nothing_is_stored_of_a_refresh_for_a_client_that_forbids_it(cache
     assert len(origin.requests) == 1
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Reply(404, body=b"gone"),
+        Reply(410),
+        Reply(302, [("location", "/elsewhere")]),
+        Reply(headers=[("cache-control", "no-store")], body=b"new"),
+        Reply(headers=[("cache-control", "private")], body=b"new"),
+        Reply(304, [("cache-control", "no-store")]),
+    ],
+    ids=["404", "410", "302", "no-store", "private", "304 no-store"],
+)
+async def test_what_an_answer_that_is_not_stored_took_the_place_of_is_not_served_stale_any_more(
+    cache: Cache, clock: HandClock, answer: Reply
+) -> None:
+    """Else a page that is gone would be served until the last second of its stale-while-revalidate."""
+    client, origin = standing(cache, Reply(headers=LENIENT), answer)
+    await client.get("/")
+    clock.advance(61)
+    assert (await client.get("/")).is_hit
+    await cache.refreshes.wait()
+    clock.advance(11)  # what proved uncacheable is remembered for ten seconds
+    assert not (await client.get("/")).is_hit
+    assert len(origin.requests) == 3
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 429, 500, 503])
+async def test_a_failure_or_a_refusal_of_one_client_leaves_the_stale_answer_to_the_others(
+    cache: Cache, clock: HandClock, status: int
+) -> None:
+    client, _ = standing(cache, Reply(headers=LENIENT), Reply(status))
+    await client.get("/")
+    clock.advance(61)
+    for _ in range(3):
+        assert (await client.get("/")).is_hit
+        await cache.refreshes.wait()
+
+
+async def test_what_a_client_with_credentials_is_answered_ends_nothing(cache: Cache, clock: HandClock) -> None:
+    headers = [("cache-control", "public, max-age=60, stale-if-error=1000"), ("etag", '"v1"')]
+    client, _ = standing(cache, Reply(headers=headers), Reply(404), Reply(503))
+    await client.get("/")
+    clock.advance(61)
+    assert (await client.get("/", {"authorization": "a stranger's"})).status == 404
+    answer = await client.get("/")
+    assert (answer.status, answer.body) == (200, b"body")
+
+
+async def test_a_fresh_answer_that_a_head_contradicts_is_validated_first(cache: Cache, clock: HandClock) -> None:
+    client, origin = standing(cache, Reply(headers=FRESH), Reply(headers=[FRESH[0], ("etag", '"v2"')]), Reply(304))
+    await client.get("/")
+    assert (await client.head("/", {"cache-control": "no-cache"})).status == 200
+    assert (await client.get("/")).cache == "rcache; fwd=stale; fwd-status=304; stored"
+    assert origin.last.get("if-none-match") == '"v1"'
+
+
+async def test_a_head_that_contradicts_says_nothing_of_other_variants(cache: Cache) -> None:
+    headers = [*FRESH, ("vary", "accept-language")]
+    client, _ = standing(cache, Reply(headers=headers), Reply(headers=headers), Reply(headers=headers, body=b"longer"))
+    for language in ("de", "en"):
+        await client.get("/", {"accept-language": language})
+    await client.head("/", {"accept-language": "en", "cache-control": "no-cache"})
+    assert (await client.get("/", {"accept-language": "de"})).is_hit
+    assert not (await client.get("/", {"accept-language": "en"})).is_hit
+
+
 # Those who wait for another's run
 
 
