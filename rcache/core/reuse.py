@@ -46,7 +46,7 @@ def reuse(entry: Entry, now: float, wishes: RequestDirectives = NO_ADVICE) -> Re
         return REQUESTED if is_fresh else STALE
     if is_fresh:
         return FRESH
-    if entry.must_revalidate:
+    if entry.must_revalidate or (wishes.max_age is not None and wishes.max_stale is None):
         return STALE
     if wishes.max_stale is not None and -ttl <= wishes.max_stale:
         return ALLOWED_STALE

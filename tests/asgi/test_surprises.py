@@ -141,6 +141,16 @@ async def test_what_needs_validation_at_each_use_is_not_shared_with_those_who_wa
 # What clients ask for
 
 
+async def test_a_client_with_a_max_age_is_given_nothing_stale_unless_it_says_so(cache: Cache, clock: HandClock) -> None:
+    client, _ = standing(cache, Reply(headers=LENIENT))
+    await client.get("/")
+    clock.advance(61)
+    assert (await client.get("/", {"cache-control": "max-age=100, max-stale=5"})).is_hit
+    await cache.refreshes.wait()
+    clock.advance(61)
+    assert (await client.get("/", {"cache-control": "max-age=100"})).cache == "rcache; fwd=stale; stored"
+
+
 @pytest.mark.parametrize("why", ["uncacheable", "precondition", "cookie", "too long"])
 async def test_a_client_that_takes_only_what_is_stored_is_answered_504_wherever_the_cache_is_bypassed(
     cache: Cache, why: str

@@ -43,6 +43,7 @@ def asks(**directives: float | bool) -> RequestDirectives:
         (LENIENT, 61, asks(max_stale=0), Use.REFRESH, "stale-while-revalidate"),
         (LENIENT, 61, asks(min_fresh=0), Use.VALIDATE, "stale"),
         (LENIENT, 61, asks(no_cache=True), Use.VALIDATE, "stale"),
+        (LENIENT, 61, asks(max_age=100), Use.VALIDATE, "stale"),
         (LENIENT, 61, asks(max_age=100, max_stale=5), Use.HIT, "max-stale"),
         (LENIENT, 61, asks(max_age=60, max_stale=5), Use.VALIDATE, "stale"),
     ],
