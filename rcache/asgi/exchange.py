@@ -25,7 +25,7 @@ from rcache.core.entry import Entry, Found, Missing
 from rcache.core.errors import BackendError
 from rcache.core.keys import with_body
 from rcache.core.request_directives import NO_ADVICE, RequestDirectives, request_directives
-from rcache.core.reuse import Use, reuse, without_demands
+from rcache.core.reuse import Use, may_stand_in, reuse, without_demands
 from rcache.current import RequestScope
 from rcache.engine.single_flight import Ending, Flight
 from rcache.ports import Budget
@@ -179,8 +179,12 @@ class Exchange:
             if is_mine:
                 await self._fill(ask, found, former, reason, flight)
                 return
+            began = self._cache.clock.monotonic()
             ending = await self._follow(ask, flight, reason)
             if ending is None:
+                return
+            now = found.now + self._cache.clock.monotonic() - began
+            if ending is Ending.FAILED and former is not None and await self._cover(former, now):
                 return
             follows = follows - 1 if ending is Ending.AGAIN else 0
 
@@ -219,6 +223,16 @@ class Exchange:
         found = Found(entry, entry.stored_at, entry.start)
         await replay(self._cache, found, self._scope, self._fields, self._send, field)
         return None
+
+    async def _cover(self, former: Entry, now: float) -> bool:
+        """Whether the stale answer was sent that this request found, after the run it waited for had failed."""
+        if self._cache.journal.blocks(former.tags) or not may_stand_in(former, now, self._wishes):
+            return False
+        self._cache.stats.collapsed += 1
+        field = cache_status.forward("stale", collapsed=True, detail="stale-if-error")
+        found = Found(former, now, former.start)
+        await replay(self._cache, found, self._scope, self._fields, self._send, field)
+        return True
 
     async def _time_out(self) -> None:
         """The client takes only what is stored (RFC 9111 §5.2.1.7)."""

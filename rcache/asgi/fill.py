@@ -308,7 +308,7 @@ class Fill:
         if entry is None:
             return False
         self._is_covered = True
-        self._errand.land(Ending.ALONE)
+        self._errand.land(Ending.FAILED)
         await self._replay(entry, self._keeper.field("stale-if-error", status=status))
         return True
 

@@ -138,6 +138,26 @@ async def test_what_needs_validation_at_each_use_is_not_shared_with_those_who_wa
     assert len(origin.requests) == 3
 
 
+async def test_one_failure_is_covered_for_all_who_waited_for_it(cache: Cache, clock: HandClock) -> None:
+    """A failing application is not run once more for each of them."""
+    gate = Gate()
+    client, origin = standing(cache, Reply(headers=FRESH), Reply(503, gate=gate), stale_on_error=1000)
+    await client.get("/")
+    clock.advance(61)
+    waiting = [client.start("/") for _ in range(3)]
+    await gate.reached()
+    await settle()
+    gate.open()
+    answers = [await each.finish() for each in waiting]
+    assert [answer.body for answer in answers] == [b"body"] * 3
+    assert len(origin.requests) == 2
+    assert sorted(str(answer.cache) for answer in answers) == [
+        "rcache; fwd=stale; collapsed; detail=stale-if-error",
+        "rcache; fwd=stale; collapsed; detail=stale-if-error",
+        "rcache; fwd=stale; fwd-status=503; detail=stale-if-error",
+    ]
+
+
 # What clients ask for
 
 
