@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from rcache import Cache, CacheMiddleware
+from rcache import Cache, CacheMiddleware, Rule
 from rcache.core import coding
 from tests.asgi.origin import Reply, standing
 from tests.support import Gate, HandClock, RawClient, settle
@@ -242,6 +244,15 @@ async def test_a_body_that_no_field_announced_does_not_get_into_the_cache(
     assert (await client.get("/")).body == b""
 
 
+@pytest.mark.parametrize("status", [204, 205, 304])
+async def test_an_answer_without_a_body_has_none_from_the_cache_either(cache: Cache, status: int) -> None:
+    client, _ = standing(cache, Reply(status, [("cache-control", "max-age=60")], body=b""))
+    for _ in range(2):
+        answer = await client.get("/")
+        assert (answer.status, answer.body) == (status, b"")
+    assert answer.get("content-length") in (None, "0")
+
+
 # Entries of another time
 
 
@@ -274,6 +285,40 @@ async def test_what_was_kept_compressed_is_served_when_nothing_is_compressed_any
     assert len(origin.requests) == 1
 
 
+# Clocks
+
+
+async def test_an_answer_that_came_with_an_age_does_not_grow_younger_when_the_clock_is_set_back(
+    cache: Cache, clock: HandClock
+) -> None:
+    client, _ = standing(cache, Reply(headers=[("cache-control", "max-age=60"), ("age", "10")]))
+    await client.get("/")
+    clock.now -= 100
+    assert (await client.get("/")).get("age") == "10"
+
+
+async def test_an_answer_that_covered_for_a_failure_does_not_grow_younger_either(
+    cache: Cache, clock: HandClock
+) -> None:
+    client, _ = standing(cache, Reply(headers=LENIENT), Reply(503))
+    await client.get("/")
+    clock.advance(80)
+    assert (await client.get("/", {"cache-control": "no-cache"})).get("age") == "80"
+    clock.now -= 50
+    assert (await client.get("/")).get("age") == "80"
+
+
+async def test_a_clock_that_is_set_back_makes_no_answer_older_than_what_a_client_holds(
+    cache: Cache, clock: HandClock
+) -> None:
+    """Where there is no Last-Modified, a date is compared with when the answer was made."""
+    client, _ = standing(cache, Reply(headers=[("cache-control", "max-age=600")]))
+    await client.get("/")  # at 08:00:00
+    clock.now -= 3600
+    held = {"if-modified-since": "Fri, 15 Jan 2027 07:30:00 GMT"}
+    assert (await client.get("/", held)).status == 200
+
+
 # Middleware and messages
 
 
@@ -295,3 +340,89 @@ async def test_a_hint_that_was_sent_early_does_not_keep_a_stale_answer_from_cove
     clock.advance(61)
     fails = True
     assert (await client.get("/", {"cache-control": "no-cache"})).body == b"body"
+
+
+async def test_a_client_that_leaves_while_its_answer_is_validated_harms_nobody(
+    cache: Cache, clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate()
+    client, origin = standing(cache, Reply(headers=FRESH), Reply(304, FRESH, gate=gate))
+    await client.get("/")
+    clock.advance(61)
+    leaving, staying = client.start("/"), client.start("/")
+    await gate.reached()
+    leaving.leave()
+    await settle()
+    gate.open()
+    with caplog.at_level(logging.WARNING):
+        await leaving.finish()
+        assert (await staying.finish()).body == b"body"
+    assert (await client.get("/")).is_hit
+    assert (len(origin.requests), caplog.text) == (2, "")
+
+
+async def test_a_request_that_is_cancelled_while_its_answer_is_validated_hands_over(
+    cache: Cache, clock: HandClock
+) -> None:
+    gate = Gate()
+    client, origin = standing(cache, Reply(headers=FRESH), Reply(304, FRESH, gate=gate))
+    await client.get("/")
+    clock.advance(61)
+    first, second = client.start("/"), client.start("/")
+    await gate.reached()
+    await settle()
+    first.task.cancel()
+    await gate.reached(2)
+    gate.open()
+    assert (await second.finish()).cache == "rcache; fwd=stale; fwd-status=304; stored"
+    assert len(origin.requests) == 3
+
+
+@pytest.mark.parametrize("kind", ["websocket", "lifespan", "something new"])
+async def test_what_is_no_http_request_passes_untouched(cache: Cache, kind: str) -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append((scope, receive, await receive()))
+        await send({"type": "any"})
+
+    scope = {"type": kind, "path": "/", "headers": []}
+    before = dict(scope)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "some"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await CacheMiddleware(app, cache, standard=True)(scope, receive, send)
+    assert (seen, sent) == ([(before, receive, {"type": "some"})], [{"type": "any"}])
+
+
+async def test_a_rule_within_a_rule_leaves_one_entry_and_one_field(cache: Cache) -> None:
+    inner, origin = standing(cache, Reply(), standard=False, rules=[Rule("/", ttl=60, tags=["inner"])])
+    client = RawClient(CacheMiddleware(inner.app, cache, rules=[Rule("/", ttl=60)]))
+    assert (await client.get("/")).is_stored
+    assert (await client.get("/")).is_hit
+    assert len(origin.requests) == 1
+
+
+async def test_an_unsafe_request_streams_both_ways(cache: Cache) -> None:
+    """Nothing of its body is read before the application asks, nor of the answer's held back."""
+    received: list[bytes] = []
+    gate = Gate()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        await gate()
+        received.append((await receive())["body"])
+        await send({"type": "http.response.body", "body": b"last"})
+
+    client = RawClient(CacheMiddleware(app, cache, standard=True))
+    posting = client.start("/", method="POST", body=b"body")
+    await posting.arrives(2)
+    gate.open()
+    assert (await posting.finish()).chunks == [b"first", b"last"]
+    assert received == [b"body"]
