@@ -37,15 +37,13 @@ async def replay(
     `fields` are the request's headers, `status_field` is what Cache-Status says in place of a hit.
     """
     entry, now, _, _ = found
-    elapsed = now - entry.stored_at
-    # The clock may have been set back since.
-    age = int(entry.initial_age + elapsed) if elapsed > 0.0 else int(entry.initial_age)
+    age = int(now - entry.stored_at + entry.initial_age)
     replayed = entry.replayed
     if replayed is not None and replayed[0] == age and status_field is None and entry.coding is None:
         headers, body, etag = replayed[1], entry.body, entry.etag
     else:
-        if replayed is not None and replayed[0] > age:
-            age = replayed[0]  # nor does an answer grow younger between two uses
+        # The clock may have been set back: no answer is younger than it came, nor than it was before.
+        age = max(age, int(entry.initial_age), 0 if replayed is None else replayed[0])
         headers, body, etag = _shown(entry, age, status_field, scope["headers"])
     status = entry.status
     if response_served.receivers:
