@@ -43,7 +43,9 @@ cache = Cache(
 
 
 async def _versions(first: int, count: int) -> PlainTextResponse:
-    rows = await app.state.pool.fetch("SELECT version FROM item WHERE id >= $1 AND id < $2 ORDER BY id", first, first + count)
+    rows = await app.state.pool.fetch(
+        "SELECT version FROM item WHERE id >= $1 AND id < $2 ORDER BY id", first, first + count
+    )
     versions = " ".join(str(row["version"]) for row in rows)
     events.note(f"read {versions} items={','.join(map(str, range(first, first + count)))}")
     if random.random() < 0.2:

@@ -249,7 +249,12 @@ def _result(run: Run, tallies: list[dict[str, Any]], seconds: float) -> dict[str
                 stale.append({**told, "interleaving": lines})
     lines = {"none": "P1, P2 from the store", "strict": "P3", "fast": "P4"}
     return {
-        "settings": {"seconds": round(seconds, 1), "lease": run.lease, "seed": run.settings.seed, "redis": "one server"},
+        "settings": {
+            "seconds": round(seconds, 1),
+            "lease": run.lease,
+            "seed": run.settings.seed,
+            "redis": "one server",
+        },
         "nodes": [
             {
                 "name": tally["name"],
