@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from operator import itemgetter
 from pathlib import Path
 
 
@@ -40,7 +41,7 @@ def around(path: Path, item: int, since: float, until: float, most: int = 400) -
             at, _, what = line.partition(" ")
             if since <= float(at) <= until and _concerns(what, item):
                 lines.append((float(at), what.rstrip()))
-    lines.sort()
+    lines.sort(key=itemgetter(0))
     return [f"{at - until:+9.4f} s  {what}" for at, what in lines[-most:]]
 
 

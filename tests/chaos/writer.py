@@ -89,12 +89,12 @@ class Writer:
                 version = await connection.fetchval(UPDATE, item)
                 if random.random() < 0.05:
                     raise RolledBackError
+                began = time.monotonic()
                 await write.confirm()
             except BaseException:
                 await transaction.rollback()
                 raise
             self._perhaps_die()
-            began = time.monotonic()
             write.unknown()
             await transaction.commit()
             if time.monotonic() - began < self.longest_commit:
