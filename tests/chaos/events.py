@@ -48,5 +48,5 @@ def around(path: Path, item: int, since: float, until: float, most: int = 400) -
 def _concerns(what: str, item: int) -> bool:
     if " items=" not in what:
         return True
-    named = what.partition(" items=")[2].split(" ")[0]
+    named = what.partition(" items=")[2].split()[0]
     return str(item) in named.split(",")

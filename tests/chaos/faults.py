@@ -62,9 +62,10 @@ async def kill_writer(run: Run) -> str:
 async def freeze_redis(run: Run) -> str:
     """SIGSTOP: it keeps its connections and says nothing; what was sent meanwhile is carried out later."""
     seconds = _moment(run)
-    run.redis.pause()
+    server = run.redis
+    server.pause()
     await asyncio.sleep(seconds)
-    run.redis.resume()
+    server.resume()
     return f"{seconds:.2f} s"
 
 
@@ -198,15 +199,48 @@ async def freeze_link_and_flush(run: Run) -> str:
     return name
 
 
+async def freeze_redis_briefly(run: Run) -> str:
+    """SIGSTOP for less than anybody takes for an outage."""
+    server, seconds = run.redis, random.uniform(0.05, 0.8)
+    server.pause()
+    await asyncio.sleep(seconds)
+    server.resume()
+    return f"{seconds:.2f} s"
+
+
+async def fail_over(run: Run) -> str:
+    """A replica becomes the primary, as ordered."""
+    await asyncio.to_thread(run.sentinels.fail_over)
+    return ""
+
+
+async def kill_primary(run: Run) -> str:
+    """SIGKILL; a replica takes its place, and it comes back as a replica."""
+    former = run.sentinels.kill_primary()
+    await asyncio.to_thread(run.sentinels.succeeded, former)
+    await asyncio.sleep(random.uniform(0.0, 2.0))
+    await asyncio.to_thread(run.sentinels.revive, former)
+    return ""
+
+
+async def freeze_primary(run: Run) -> str:
+    """SIGSTOP until a replica has taken its place; then it wakes up, and believes for a moment that it is the primary."""
+    former = run.sentinels.primary
+    former.pause()
+    await asyncio.to_thread(run.sentinels.succeeded, former)
+    await asyncio.sleep(random.uniform(0.0, 1.0))
+    former.resume()
+    return ""
+
+
 ON_NODES: tuple[Fault, ...] = (freeze_node, kill_node, kill_writer, step_clock)
 ON_LINKS: tuple[Fault, ...] = (delay_link, freeze_link, cut_link, freeze_link_and_flush)
-ON_REDIS: tuple[Fault, ...] = (
-    freeze_redis,
-    restart_with_data,
-    restart_with_old_data,
-    restart_without_data,
+ON_SERVER: tuple[Fault, ...] = (
     flush,
     forget_scripts,
     freeze_all_and_flush,
+    freeze_redis_briefly,
     *map(pressure, POLICIES),
 )
+ON_REDIS: tuple[Fault, ...] = (freeze_redis, restart_with_data, restart_with_old_data, restart_without_data)
+ON_SENTINELS: tuple[Fault, ...] = (fail_over, kill_primary, freeze_primary)

@@ -22,13 +22,14 @@ from typing import Any
 import asyncpg
 import uvloop
 
-from tests.chaos import faults
 from tests.chaos.board import ITEMS, MONITOR, Board, is_held
 from tests.chaos.events import Events, around
 from tests.chaos.faults import Fault
 from tests.chaos.postgres import Postgres
 from tests.chaos.processes import Process, await_port, uvicorn
 from tests.chaos.proxy import Link
+from tests.chaos.topologies import TOPOLOGIES, Topology, WatchedServers
+from tests.sentinels import Sentinels
 from tests.servers import RedisServer, free_port
 
 KINDS = {"plain": "", "fast": "fast", "strict": "strict", "stepped": "strict"}  # the nodes by name
@@ -42,6 +43,7 @@ class Settings:
     """How long, how fast, how broken."""
 
     seconds: float
+    redis: str = "one"  # of TOPOLOGIES
     lease: float = 2.0
     longest_commit: float = 3.0
     connections: int = 6  # per node
@@ -50,7 +52,8 @@ class Settings:
     writer_kills: float = 0.002  # chance at each of a writer's steps
     quiet: float = 1.5  # seconds between two faults, at most
     seed: int | None = None
-    faults: Sequence[Fault] = (*faults.ON_NODES, *faults.ON_LINKS, *faults.ON_REDIS)
+    faults: Sequence[Fault] | None = None  # all that fit, where none are named
+    forgets: bool = False  # writers do not purge: to see that the readers find it
 
 
 @dataclass
@@ -59,7 +62,7 @@ class Run:
 
     settings: Settings
     directory: Path
-    redis: RedisServer
+    topology: Topology
     postgres: Postgres
     board: Board
     events: Events
@@ -70,24 +73,35 @@ class Run:
     restarted: int = 0
 
     @property
+    def redis(self) -> RedisServer:
+        """The server that is the primary now."""
+        return self.topology.server
+
+    @property
+    def sentinels(self) -> Sentinels:
+        """Those that watch it."""
+        assert isinstance(self.topology, WatchedServers)
+        return self.topology.sentinels
+
+    @property
     def lease(self) -> float:
         """Seconds that a near cache lives without word from Redis."""
         return self.settings.lease
 
 
 def carry_out(settings: Settings) -> dict[str, Any]:
-    """The result of one run on one server."""
+    """The result of one run."""
     with tempfile.TemporaryDirectory(prefix="rcache-chaos-") as name:
         directory = Path(name)
         postgres = Postgres()
         try:
-            server = RedisServer()
+            topology: Topology = TOPOLOGIES[settings.redis]()
             try:
                 board, events = Board(directory / "board"), Events(directory / "events", "run")
-                run = Run(settings, directory, server, postgres, board, events)
+                run = Run(settings, directory, topology, postgres, board, events)
                 return uvloop.run(_carry_out(run))
             finally:
-                server.stop()
+                topology.stop()
         finally:
             postgres.stop()
 
@@ -132,9 +146,10 @@ async def _make_table(postgres: Postgres) -> None:
 async def _start(run: Run) -> dict[str, int]:
     """Starts nodes and writers, each behind a link of its own; the nodes' ports."""
     ports = {name: free_port() for name in KINDS}
-    for name in (*KINDS, *(f"writer{number}" for number in range(WRITERS))):
-        link = run.links[name] = Link(run.redis.port)
-        await link.open()
+    if run.topology.port is not None:
+        for name in (*KINDS, *(f"writer{number}" for number in range(WRITERS))):
+            link = run.links[name] = Link(run.topology.port)
+            await link.open()
     for name, kind in KINDS.items():
         environment = _environment(run, name) | {"CHAOS_NAME": name, "CHAOS_NEAR": kind}
         environment["CHAOS_STEPS"] = "1" if name == "stepped" else "0"
@@ -152,7 +167,7 @@ async def _start(run: Run) -> dict[str, int]:
 def _environment(run: Run, name: str) -> dict[str, str]:
     settings = run.settings
     return {
-        "RCACHE_URL": f"redis://127.0.0.1:{run.links[name].port}/0" if name in run.links else "",
+        "RCACHE_URL": f"redis://127.0.0.1:{run.links[name].port}/0" if name in run.links else run.topology.url,
         "CHAOS_BOARD": str(run.directory / "board"),
         "CHAOS_EVENTS": str(run.directory / "events"),
         "CHAOS_READ": str(run.directory / "read"),
@@ -162,6 +177,7 @@ def _environment(run: Run, name: str) -> dict[str, str]:
         "CHAOS_CONNECTIONS": str(settings.connections),
         "CHAOS_READER_PAUSE": str(settings.reader_pause),
         "CHAOS_WRITER_PAUSE": str(settings.writer_pause),
+        "CHAOS_FORGETS": "1" if settings.forgets else "",
         "CHAOS_WRITER_KILLS": str(settings.writer_kills),
     }
 
@@ -207,10 +223,11 @@ async def _break(run: Run) -> None:
     """One fault after the other, each as often as the others, until the time is over; then all is healed."""
     until = time.monotonic() + run.settings.seconds
     deck: list[Fault] = []
+    fitting = run.topology.faults if run.settings.faults is None else run.settings.faults
     await asyncio.sleep(min(1.0, run.settings.quiet))
     while (left := until - time.monotonic()) > 0:
         if not deck:
-            deck = random.sample(run.settings.faults, len(run.settings.faults))
+            deck = random.sample(fitting, len(fitting))
         if not deck:
             await asyncio.sleep(left)
             continue

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.board import Board
 from tests.chaos.events import Events, around
 from tests.chaos.run import Settings, carry_out, checked, told
@@ -16,6 +18,14 @@ def test_no_answer_is_older_than_what_was_committed_before_its_request_began():
     assert result["writes"]["committed"]
     assert result["faults"]
     assert {node["failures"] for node in result["nodes"]} == {0}
+
+
+@pytest.mark.long
+def test_readers_find_what_a_writer_forgot_to_purge():
+    """Else a run without stale answers would show nothing."""
+    result = carry_out(Settings(seconds=4, connections=2, writer_pause=0.02, faults=(), forgets=True))
+    assert result["stale"]
+    assert "committed" in told(result)
 
 
 def test_a_version_counts_as_committed_once_any_column_says_so(tmp_path: Path):

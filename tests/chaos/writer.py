@@ -39,6 +39,7 @@ class Writer:
         self.events = Events(Path(os.environ["CHAOS_EVENTS"]), f"writer{column}")
         self.longest_commit = float(os.environ["CHAOS_COMMIT"])
         self.pause = float(os.environ["CHAOS_WRITER_PAUSE"])
+        self.forgets = bool(os.environ["CHAOS_FORGETS"])
         self.kills = float(os.environ["CHAOS_WRITER_KILLS"])
         self.cache = Cache(
             namespace="chaos",
@@ -71,6 +72,9 @@ class Writer:
         version = await connection.fetchval(UPDATE, item)
         self.events.note(f"committed {version} items={item}")
         self._perhaps_die()
+        if self.forgets:
+            self.board.publish(self.column, item, version)
+            return
         if random.random() < 0.8:
             purged = await self.cache.invalidate(f"item:{item}")
         else:
