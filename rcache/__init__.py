@@ -4,7 +4,7 @@ from rcache import signals
 from rcache.asgi.decorator import cached
 from rcache.asgi.middleware import CacheMiddleware
 from rcache.cache import Cache
-from rcache.core.errors import BackendError, ConfigurationError, RCacheError
+from rcache.core.errors import BackendError, ConfigurationError, RCacheError, UnknownOutcome
 from rcache.core.policy import Rule
 from rcache.current import invalidate, invalidate_sync, tag
 from rcache.engine.purge import Purged
@@ -19,6 +19,7 @@ __all__ = [
     "Purged",
     "RCacheError",
     "Rule",
+    "UnknownOutcome",
     "cached",
     "invalidate",
     "invalidate_sync",

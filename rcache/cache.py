@@ -8,24 +8,29 @@ import weakref
 from collections.abc import Mapping
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from rcache import signals
 from rcache.clock import Clock, SystemClock
 from rcache.core.errors import BackendError, ConfigurationError
 from rcache.core.settings import seconds, size
 from rcache.core.tags import check_tag
+from rcache.engine.holds import Holds
+from rcache.engine.near_store import NearStore
 from rcache.engine.purge import OnOutage, Purged, Purger
 from rcache.engine.refresh import Refreshes
 from rcache.engine.single_flight import Flights
 from rcache.engine.stats import Stats
 from rcache.engine.uncacheable import Uncacheable
+from rcache.engine.write import SyncWrite, Write
 from rcache.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     import redis.asyncio
 
     from rcache.ports import Store
+
+Near = Literal["fast", "strict"]
 
 _caches: weakref.WeakSet[Cache] = weakref.WeakSet()
 
@@ -43,7 +48,15 @@ class Cache:
     - `deadline`: seconds that all trips of one request may take together before the application answers without the cache.
     - `purge_timeout`: seconds that `invalidate` waits for its purge to land while the store cannot be reached.
     - `on_outage`: what it does then: `"proceed"` returns with `landed=False`, `"abort"` raises BackendError. Either way the
-      purge is sent until it lands, and this process serves nothing that carries its tags meanwhile.
+      purge is sent until it lands, and this process serves nothing that carries its tags meanwhile. A `writing` block whose
+      tags cannot be held is entered all the same, or raises.
+    - `near`: entries kept in this process too, on Redis: hits then take no trip. `"fast"`: it learns of purges within
+      milliseconds, and within `near_lease` at most where it is cut off. `"strict"`: writers wait until every node knows; to be
+      set for everybody who writes, too. None: every hit asks Redis.
+    - `near_bytes`: bound of what is kept near; what is in use stays.
+    - `near_lease`: seconds that a node which hears nothing from Redis may go on serving what it keeps near.
+    - `max_pending`: tags whose purges wait for the store; beyond it the process serves nothing until everything is purged.
+    - `commit_timeout`: seconds that the longest COMMIT takes; a hold lives twice as long. The same for all who share a namespace.
     - `key_host`: whether the host is part of the key.
 
     It opens by itself on first use. `await close()`, `async with` or the application's lifespan closes it; used again after
@@ -62,20 +75,32 @@ class Cache:
         deadline: float | str | timedelta = 0.05,
         purge_timeout: float | str | timedelta = 2,
         on_outage: OnOutage = "proceed",
+        near: Near | None = None,
+        near_bytes: int | str = "64MiB",
+        near_lease: float | str | timedelta = 2,
+        max_pending: int = 100_000,
+        commit_timeout: float | str | timedelta = 10,
         key_host: bool = True,
         clock: Clock | None = None,
     ) -> None:
         if on_outage not in ("proceed", "abort"):
             raise ConfigurationError(f'on_outage={on_outage!r} must be "proceed" or "abort"')
+        if near not in (None, "fast", "strict"):
+            raise ConfigurationError(f'near={near!r} must be None, "fast" or "strict"')
         self.clock = clock or SystemClock()
         self.max_body = size(max_body, "max_body")
         self.deadline = seconds(deadline, "deadline")
+        # The timer that watches over it may be a tick late, and the answer is to be in time all the same.
+        self.allowance = 0.9 * self.deadline
         self.key_host = key_host
+        longest_commit = seconds(commit_timeout, "commit_timeout")
         bounds = {
             "max_variants": _count(max_variants, "max_variants", 1000),
             "max_marks": _count(max_marks, "max_marks", 100_000_000),
+            "quarantine": 2 * longest_commit,  # what was lost may have been held for so long
         }
-        self.store: Store = _store(url, namespace, size(max_bytes, "max_bytes"), bounds, self.clock)
+        nearness = Nearness(near, size(near_bytes, "near_bytes"), seconds(near_lease, "near_lease"))
+        self.store: Store = _store(url, namespace, size(max_bytes, "max_bytes"), bounds, nearness, self.clock)
         self.flights = Flights()
         self.refreshes = Refreshes()
         self.uncacheable = Uncacheable(self.clock)
@@ -85,8 +110,10 @@ class Cache:
             timeout=seconds(purge_timeout, "purge_timeout"),
             on_outage=on_outage,
             before=self.flights.detach,
+            max_pending=_count(max_pending, "max_pending", 100_000_000),
         )
         self.journal = self._purger.journal
+        self.holds = Holds(self.store, self._purger, commit_timeout=longest_commit, clock=self.clock, told=self._told)
         self.is_open = False
         self.open()
 
@@ -118,6 +145,22 @@ class Cache:
         checked = _checked(tags)
         self.open()
         return self._told(self._purger.purge_sync(checked, wait=wait) if checked else _NOTHING)
+
+    def writing(self, *tags: str) -> Write:
+        """`async with cache.writing("user:42"): ...` around a write to anything: a database, a file, another service.
+
+        From before the block until its purge has landed no request is answered, on any node, with what carries one of `tags`.
+        After the block they are purged; where it raises they are released, and nothing is flushed. Where it is cancelled,
+        loses a connection (OSError) or raises `UnknownOutcome`, nobody knows what was written: they are purged, and stay held
+        until the hold runs out. A process that is killed anywhere in between leaves nothing stale behind.
+        """
+        self.open()
+        return Write(self.holds.begin, tags)
+
+    def writing_sync(self, *tags: str) -> SyncWrite:
+        """`with cache.writing_sync("user:42"): ...`: `writing` without an event loop."""
+        self.open()
+        return SyncWrite(self.holds.begin, tags)
 
     def _told(self, purged: Purged) -> Purged:
         self.stats.purges += 1
@@ -172,7 +215,17 @@ def _count(value: int, name: str, most: int) -> int:
     return value
 
 
-def _store(url: Any, namespace: str, max_bytes: int, bounds: Mapping[str, int], clock: Clock) -> Store:
+class Nearness(NamedTuple):
+    """What is kept in the process, before a store on Redis."""
+
+    mode: Near | None
+    max_bytes: int
+    lease: float  # seconds
+
+
+def _store(
+    url: Any, namespace: str, max_bytes: int, bounds: Mapping[str, Any], nearness: Nearness, clock: Clock
+) -> Store:
     if url is None:
         url = os.environ.get("RCACHE_URL") or "memory://"
     if isinstance(url, str) and url.startswith("memory:"):
@@ -181,7 +234,13 @@ def _store(url: Any, namespace: str, max_bytes: int, bounds: Mapping[str, int], 
         return MemoryStore(max_bytes=max_bytes, clock=clock, **bounds)
     from rcache.stores.redis import RedisStore  # an embedded cache does not load the driver
 
-    return RedisStore(url, namespace=namespace, **bounds)
+    is_strict = nearness.mode == "strict"
+    store = RedisStore(url, namespace=namespace, is_strict=is_strict, near_lease=nearness.lease, **bounds)
+    if nearness.mode is None:
+        return store
+    return NearStore(
+        store, store.log, max_bytes=nearness.max_bytes, lease=nearness.lease, is_strict=is_strict, clock=clock
+    )
 
 
 def entity_tags(sender: Any, identity: object) -> tuple[str, ...]:

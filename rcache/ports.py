@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from rcache.core.entry import Entry, Found, Missing, Purge
+from rcache.core.entry import AtHand, Entry, Found, Missing, Purge
 from rcache.core.keys import Key
+from rcache.core.log import Head, Record
 
 
 class Ask(Protocol):
@@ -43,9 +44,10 @@ class Budget:
 class Store(Protocol):
     """Keeps entries and obeys the one rule: coherence is decided when an entry is *read*.
 
-    An entry may be used only if, for each of its tags, the guard exists and was born at or before the entry's start, and
-    the tag's mark is not above its start. Every method but `at_hand` raises BackendError when the store cannot be reached
-    within its time.
+    An entry may be used only if, for each of its tags, the guard exists and was born at or before the entry's start, the
+    tag's mark is not above its start, and nobody holds the tag. A hold that ran out is purged by whoever sees it.
+
+    Every method but `at_hand` raises BackendError when the store cannot be reached within its time.
     """
 
     @property
@@ -53,8 +55,8 @@ class Store(Protocol):
         """The breaker is open: calls fail at once."""
         ...
 
-    def at_hand(self, key: Key) -> Found | None:
-        """What `lookup` would find for a URL without variants, where it takes no trip and nothing is to be judged anew.
+    def at_hand(self, key: Key) -> AtHand | None:
+        """What `lookup` would find fresh for a URL without variants, where it takes no trip and nothing is to be judged anew.
 
         None says nothing: look it up.
         """
@@ -68,12 +70,42 @@ class Store(Protocol):
         """Whether the entry was accepted, under the variant that `names` (and those remembered for the URL) select."""
         ...
 
-    async def purge(self, tags: Sequence[str], timeout: float) -> Purge:
-        """No entry that carries one of `tags`, and was started before, is used by anybody after this returned."""
+    async def hold(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+        """Nothing that carries one of `tags` is used or stored until `transaction` is over, or `lasts` seconds have passed.
+
+        Done again it renews, and places anew what was lost. With strict near caches every live node knows once it returns.
+        """
         ...
 
-    def purge_sync(self, tags: Sequence[str], timeout: float, *, probe: bool = False) -> Purge:
+    def hold_sync(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+        """`hold`, from any thread, with no event loop."""
+        ...
+
+    async def release(self, tags: Sequence[str], transaction: str, timeout: float) -> None:
+        """What the transaction held is good again: it changed nothing. Never once its COMMIT was sent."""
+        ...
+
+    def release_sync(self, tags: Sequence[str], transaction: str, timeout: float) -> None:
+        """`release`, from any thread, with no event loop."""
+        ...
+
+    async def purge(self, tags: Sequence[str], timeout: float, transaction: str = "") -> Purge:
+        """No entry that carries one of `tags`, and was started before, is used by anybody after this returned.
+
+        The transaction's holds on the tags end with it.
+        """
+        ...
+
+    def purge_sync(self, tags: Sequence[str], timeout: float, transaction: str = "", *, probe: bool = False) -> Purge:
         """`purge`, from any thread, with no event loop. A probe goes out even while the breaker is open."""
+        ...
+
+    def flush_sync(self, timeout: float, *, probe: bool = False) -> Purge:
+        """No entry at all that was started before is used by anybody after this returned."""
+        ...
+
+    def watch_epoch(self, changed: Callable[[], None]) -> None:
+        """`changed` is called, in whatever thread notices it, when what this process knew of the store may be lost."""
         ...
 
     async def aclose(self) -> None:
@@ -82,4 +114,31 @@ class Store(Protocol):
 
     def close(self) -> None:
         """`aclose` where no loop runs."""
+        ...
+
+
+class Log(Protocol):
+    """A node's way to the log: blocking, for the one thread that follows it. All but `close` raise BackendError."""
+
+    def join(self, node: str, counter: int, lease: float, is_strict: bool) -> Head | None:
+        """The node begins to read at the head; strict writers wait for it from now on, where it says so.
+
+        None where there is no log to follow: the next look-up makes an epoch.
+        """
+        ...
+
+    def renew(self, node: str, counter: int, tail: int) -> Head | None:
+        """Renews the node's lease and tells how far it has read; None where it lapsed, or was taken for dead."""
+        ...
+
+    def read(self, after: int, wait: float) -> list[Record]:
+        """The records after that number, waited for at most `wait` seconds."""
+        ...
+
+    def leave(self, node: str) -> None:
+        """Nobody waits for the node any more. It has let go of its entries before."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the connection, from whatever thread: a call that waits there raises."""
         ...

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.clusters import Cluster
+from tests.sentinels import Sentinels
 from tests.servers import RedisServer
 
 
@@ -15,3 +17,19 @@ def redis_server() -> Iterator[RedisServer]:
     server = RedisServer()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def sentinels() -> Iterator[Sentinels]:
+    """A primary with replicas and sentinels that tests share; none makes it fail over."""
+    made = Sentinels()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A Cluster that tests share; none moves its slots or stops a node."""
+    made = Cluster()
+    yield made
+    made.stop()

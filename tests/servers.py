@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import shutil
 import signal
 import socket
@@ -15,24 +16,28 @@ import redis
 
 READY_WITHIN = 10.0  # seconds
 
+_random = random.SystemRandom()  # a test may have seeded the other
+
 
 def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port that nobody listens on, and that the system gives to no connection before a server has taken it."""
+    while True:
+        port = _random.randrange(10_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class RedisServer:
     """A redis-server of its own, in a directory of its own, with `options` as its command line has them."""
 
-    def __init__(self, *options: str, port: int | None = None) -> None:
+    def __init__(self, *options: str, port: int | None = None, password: str | None = None) -> None:
         self.binary = shutil.which("redis-server")
         if self.binary is None:
             raise RuntimeError("redis-server is not installed: `make test` says how, or use your package manager")
         self.port = port or free_port()
-        self.options = options
+        self.password = password
+        self.options = options if password is None else ("--requirepass", password, *options)
         self._directory = tempfile.TemporaryDirectory(prefix="rcache-redis-")
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -47,6 +52,11 @@ class RedisServer:
         """The server's process id."""
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process was started and not ended since."""
+        return self._process is not None
 
     def start(self) -> None:
         """Returns when it answers."""
@@ -67,7 +77,7 @@ class RedisServer:
 
     def client(self, **options: object) -> redis.Redis:
         """A plain client for looking and meddling."""
-        return redis.Redis(host="127.0.0.1", port=self.port, protocol=2, **options)  # type: ignore[arg-type]
+        return redis.Redis(host="127.0.0.1", port=self.port, protocol=2, password=self.password, **options)  # type: ignore[arg-type]
 
     def pause(self) -> None:
         """Stops it with SIGSTOP: it keeps its connections and says nothing."""

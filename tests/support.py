@@ -32,8 +32,12 @@ class HandClock:
         """Seconds since the clock was made."""
         return self.elapsed
 
+    def boottime(self) -> float:
+        """The same: nothing is suspended."""
+        return self.elapsed
+
     def advance(self, seconds: float) -> None:
-        """Lets `seconds` pass on both clocks."""
+        """Lets `seconds` pass on all clocks."""
         self.now += seconds
         self.elapsed += seconds
 

@@ -16,7 +16,7 @@ from rcache.asgi.fill import Fill
 from rcache.asgi.forward import Forward
 from rcache.asgi.head import Head
 from rcache.asgi.inquiry import Inquiry
-from rcache.asgi.plan import Plan
+from rcache.asgi.plan import REFRESHING, Plan
 from rcache.asgi.replay import replay
 from rcache.cache import Cache
 from rcache.core import cache_status
@@ -43,6 +43,22 @@ Without a bound, purges from elsewhere during each run would let those who wait 
 class Exchange:
     """Answers one request under `plan`. `fields` are its headers, the last of repeated ones."""
 
+    __slots__ = (
+        "_app",
+        "_budget",
+        "_cache",
+        "_fields",
+        "_method",
+        "_passing",
+        "_personal",
+        "_plan",
+        "_read",
+        "_receive",
+        "_scope",
+        "_send",
+        "_wishes",
+    )
+
     def __init__(
         self,
         app: ASGIApp,
@@ -64,19 +80,14 @@ class Exchange:
         self._personal: str | None = None
         self._wishes = NO_ADVICE
         self._method: str = scope["method"]
-        self._read: Sequence[Message] = (_NOTHING_TO_READ,)
-        self._budget = self._new_budget()
+        self._read: Sequence[Message] = _NOTHING_TO_READ
+        self._budget = Budget(self._cache.allowance)
         if not self._cache.is_open:
             self._cache.open()
-
-    def _new_budget(self) -> Budget:
-        # The timer that watches over it may be a tick late, and the answer is to be in time all the same.
-        return Budget(0.9 * self._cache.deadline)
 
     async def answer(self) -> None:
         """Decides whether the key tells this request from others', and answers it."""
         plan, scope, fields = self._plan, self._scope, self._fields
-        self._wishes = self._heeded()
         if plan.refusal is not None:
             await self._bypass(plan.refusal)
             return
@@ -101,13 +112,16 @@ class Exchange:
             # An application may read it, and then its sender would choose what everybody else gets.
             await self._bypass("body")
             return
-        self._personal = None if is_told else plan.personal(scope["headers"], fields)
+        if not fields.keys().isdisjoint(REFRESHING):
+            if b"if-match" in fields or b"if-unmodified-since" in fields:
+                # Only the origin knows the current state of what they speak of (RFC 9111 §4.3.2).
+                await self._pass("request", "precondition")
+                return
+            self._personal = None if is_told else plan.personal(scope["headers"], fields)
+            self._wishes = self._heeded()
         ask = Inquiry(scope, fields, plan.names, plan.query, self._cache.key_host, identity)
         if ask.is_too_long:
             await self._bypass("target")
-        elif b"if-match" in fields or b"if-unmodified-since" in fields:
-            # Only the origin knows the current state of what they speak of (RFC 9111 §4.3.2).
-            await self._pass("request", "precondition")
         else:
             await self._ask(ask)
 
@@ -206,7 +220,7 @@ class Exchange:
             cache.stats.hits += 1
             if use is Use.REFRESH and not self._wishes.no_store:  # the answer to that would be stored
                 self._refresh(ask, found)
-            await replay(cache, found, self._scope, self._fields, self._send)
+            await replay(cache, entry, found.now, self._scope, self._fields, self._send)
 
     async def _follow(self, ask: Inquiry, flight: Flight, reason: str) -> Ending | None:
         """Answers from another request's run where that may be shared with this one (None); else what to do instead."""
@@ -220,8 +234,7 @@ class Exchange:
             return Ending.ALONE
         self._cache.stats.collapsed += 1
         field = cache_status.forward(reason, collapsed=True)
-        found = Found(entry, entry.stored_at, entry.start)
-        await replay(self._cache, found, self._scope, self._fields, self._send, field)
+        await replay(self._cache, entry, entry.stored_at, self._scope, self._fields, self._send, field)
         return None
 
     async def _cover(self, former: Entry, now: float) -> bool:
@@ -230,8 +243,7 @@ class Exchange:
             return False
         self._cache.stats.collapsed += 1
         field = cache_status.forward("stale", collapsed=True, detail="stale-if-error")
-        found = Found(former, now, former.start)
-        await replay(self._cache, found, self._scope, self._fields, self._send, field)
+        await replay(self._cache, former, now, self._scope, self._fields, self._send, field)
         return True
 
     async def _time_out(self) -> None:
@@ -294,7 +306,7 @@ class Exchange:
         async def refresh() -> None:
             flight, is_mine = self._cache.flights.join_or_lead(ask.key, ask.variant(found.names))
             if is_mine:
-                self._budget = self._new_budget()
+                self._budget = Budget(self._cache.allowance)
                 errand = self._errand(ask, found, found.entry, "stale", scope, flight, is_refresh=True)
                 await self._run(errand, Reread(self._read, _never), _to_nobody)
 
@@ -316,7 +328,7 @@ class Exchange:
         await self._pass("bypass", reason)
 
     async def _pass(self, forwarded: str, detail: str) -> None:
-        if self._wishes.only_if_cached:
+        if self._heeded().only_if_cached:
             await self._time_out()
             return
         self._cache.stats.bypasses += 1
@@ -343,7 +355,7 @@ class Exchange:
         await forward.run(app, self._passing, plan.seen(self._scope), self._receive)
 
 
-_NOTHING_TO_READ: Final[Message] = {"type": "http.request", "body": b"", "more_body": False}
+_NOTHING_TO_READ: Final[Sequence[Message]] = ({"type": "http.request", "body": b"", "more_body": False},)
 
 
 async def _never() -> Message:

@@ -19,9 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rcache.asgi.errand import Errand
 from rcache.asgi.keeper import Keeper
 from rcache.asgi.replay import replay, represented, selected
-from rcache.core.entry import Entry, Found
+from rcache.core.entry import Entry
 from rcache.core.groups import CACHE_GROUPS
-from rcache.core.headers import joined, values, without
+from rcache.core.headers import OWS, joined, values, without
 from rcache.core.negotiation import is_worth_coding, plain_headers
 from rcache.core.reuse import replaces
 from rcache.core.targeted import TARGETS
@@ -40,7 +40,7 @@ ERRORS = frozenset((500, 502, 503, 504))
 _HARMLESS = frozenset(("http.response.debug", "http.response.early_hint", "http.response.push"))
 _SENT_BY_SERVER = ("http.response.pathsend", "http.response.zerocopysend")
 _TARGETED = frozenset(TARGETS)
-_GROUPS = frozenset((CACHE_GROUPS,))
+_REPLACED = frozenset((CACHE_GROUPS, b"content-length"))  # ours says what the application's own did as well
 
 
 class Fill:
@@ -149,6 +149,8 @@ class Fill:
         self._started = message
         self._promised = 0 if status == 204 else _content_length(headers)
         reason = verdict.reason
+        if reason is None and self._promised is not None and self._promised < 0:
+            reason = "incomplete"  # as far as anybody can tell
         if reason is None and self._errand.seen.is_inner_keyed:
             reason = "inner-key"
         if reason is None and message.get("trailers"):
@@ -254,8 +256,8 @@ class Fill:
         headers, etag = [*self._headers, *own], None
         if entry is not None:
             own = [*entry.headers[len(entry.application_headers) :]]
-            # Cache-Groups names what the application's own did as well.
-            sent = without(self._headers, _GROUPS) if any(name in _GROUPS for name, _ in own) else self._headers
+            replaced = _REPLACED.intersection([name for name, _ in own])
+            sent = without(self._headers, replaced) if replaced else self._headers
             headers = [*sent, *own]
             headers, body, etag = represented(headers, entry, self._errand.ask.headers)
         headers += self._freshness()
@@ -268,9 +270,7 @@ class Fill:
             return "disconnect"
         if self._has_body:  # the application may have read it, and its sender would choose what everybody else gets
             return "body"
-        # A length that cannot be read, or more than one, is none that may be told to others (RFC 9110 §8.6).
-        is_promised = self._promised is not None or bool(values(self._headers, b"content-length"))
-        return "incomplete" if is_promised and self._promised != len(body) else None
+        return "incomplete" if self._promised is not None and self._promised != len(body) else None
 
     async def _deliver(
         self, message: Message, headers: list[tuple[bytes, bytes]], body: bytes, etag: bytes | None, entry: Entry | None
@@ -316,11 +316,16 @@ class Fill:
         self._is_answered = True
         errand = self._errand
         scope = {**errand.scope, "headers": errand.ask.headers}
-        found = Found(entry, errand.now, errand.start)
-        await replay(self._cache, found, scope, errand.fields, self._send, status_field)
+        await replay(self._cache, entry, errand.now, scope, errand.fields, self._send, status_field)
 
 
 def _content_length(headers: Sequence[tuple[bytes, bytes]]) -> int | None:
-    """The length that the response promises; None where it promises none that can be read."""
-    said = values(headers, b"content-length")
-    return int(said[0]) if len(said) == 1 and said[0].isdigit() and len(said[0]) < 19 else None
+    """The length that the response promises; None where it promises none, and negative where that cannot be read.
+
+    One that is repeated counts once (RFC 9110 §8.6).
+    """
+    said = {member.strip(OWS) for line in values(headers, b"content-length") for member in line.split(b",")}
+    if not said:
+        return None
+    length = said.pop()
+    return int(length) if not said and length.isdigit() and len(length) < 19 else -1

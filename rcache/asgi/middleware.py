@@ -106,7 +106,8 @@ class CacheMiddleware:
                         found = cache.store.at_hand(plain_key(scope, fields, cache.key_host))
                         if found is not None and not cache.journal.waiting:
                             cache.stats.hits += 1
-                            await replay(cache, found, scope, fields, send)
+                            entry, now = found
+                            await replay(cache, entry, now, scope, fields, send)
                             return
                     await Exchange(self.app, self._passing, plan, scope, fields, receive, send).answer()
                     return
@@ -150,6 +151,13 @@ class CacheMiddleware:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
 
+        has_listened = False
+
+        async def listening() -> Message:
+            nonlocal has_listened
+            has_listened = True
+            return await receive()
+
         async def closing(message: Message) -> None:
             if message["type"] in ENDS:
                 try:
@@ -158,4 +166,19 @@ class CacheMiddleware:
                     logger.exception("the cache could not be closed in order")
             await send(message)
 
-        await self.app(scope, receive, closing)
+        try:
+            await self.app(scope, listening, closing)
+        except Exception:
+            if has_listened:
+                raise
+            # It knows no lifespan, as Django does not; the cache has one all the same.
+            await _run_lifespan(receive, closing)
+
+
+async def _run_lifespan(receive: Receive, send: Send) -> None:
+    """The lifespan of an application that has none."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

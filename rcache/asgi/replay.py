@@ -9,7 +9,7 @@ from starlette.types import Scope, Send
 
 from rcache.core import cache_status
 from rcache.core.coding import decode
-from rcache.core.entry import Entry, Found
+from rcache.core.entry import Entry
 from rcache.core.headers import RawHeaders, joined, without
 from rcache.core.negotiation import coded_etag, coded_headers, plain_headers, takes
 from rcache.core.ranges import partial
@@ -26,17 +26,17 @@ _ETAG = frozenset((b"etag",))
 
 async def replay(
     cache: Cache,
-    found: Found,
+    entry: Entry,
+    now: float,
     scope: Scope,
     fields: Mapping[bytes, bytes],
     send: Send,
     status_field: bytes | None = None,
 ) -> None:
-    """Sends the entry, or the 304, 206 or 416 that the request asks for.
+    """Sends the entry, or the 304, 206 or 416 that the request asks for. `now` is the store's time.
 
     `fields` are the request's headers, `status_field` is what Cache-Status says in place of a hit.
     """
-    entry, now, _, _ = found
     age = int(now - entry.stored_at + entry.initial_age)
     replayed = entry.replayed
     if replayed is not None and replayed[0] == age and status_field is None and entry.coding is None:

@@ -11,3 +11,7 @@ class ConfigurationError(RCacheError, ValueError):
 
 class BackendError(RCacheError):
     """The store failed. A lookup treats it as a bypass; a purge lets its caller know, and is sent again until it lands."""
+
+
+class UnknownOutcome(RCacheError):  # noqa: N818 (it tells what happened to a write, and is no fault of anybody's)
+    """Raised by users inside `Cache.writing`: nobody knows whether the write happened. It is purged, and stays held."""

@@ -118,6 +118,8 @@ class RedisNames:
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
         self.sequence = f"rc:{{{namespace}}}:seq"
+        self.log = f"rc:{{{namespace}}}:log"
+        self.nodes = f"rc:{{{namespace}}}:nodes"
         self.sweep = f"rc:{{{namespace}}}:sweep"
 
     def vary(self, url: str) -> str:
@@ -133,7 +135,7 @@ class RedisNames:
         return f"rc:{{{self.namespace}:{url}}}:{variant}"
 
     def guard(self, shard: int) -> str:
-        """Epoch and `born` of a shard of tags."""
+        """Epoch, `born` and holds of a shard of tags."""
         return f"rc:{{{self.namespace}:{shard}}}:guard"
 
     def marks(self, shard: int) -> str:

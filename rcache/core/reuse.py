@@ -41,10 +41,9 @@ def reuse(entry: Entry, now: float, wishes: RequestDirectives = NO_ADVICE) -> Re
     A client that does not want to take a response unvalidated is not given one that is stale either, whoever else allows it.
     """
     ttl = entry.ttl(now)
-    is_fresh = ttl > 0
     if wishes is not NO_ADVICE and _is_unwanted(entry, now, ttl, wishes):
-        return REQUESTED if is_fresh else STALE
-    if is_fresh:
+        return REQUESTED if ttl > 0 else STALE
+    if ttl > 0:
         return FRESH
     if entry.must_revalidate or (wishes.max_age is not None and wishes.max_stale is None):
         return STALE

@@ -2,8 +2,9 @@
 
 While the store cannot be reached, the tags wait here, and this process serves nothing that carries one of them. A thread of
 its own sends them, with the store's synchronous client, so that a script without an event loop, a test client with a new
-loop per request and a server share one mechanism. Memory is bounded by the number of distinct tags: a tag that waits
-already waits once.
+loop per request and a server share one mechanism. Memory is bounded: a tag that waits already waits once, and where too many
+wait, the journal no longer tells them apart. It then holds one purge of everything, and until that has landed this process
+serves nothing at all.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ logger = logging.getLogger("rcache")
 FIRST_PAUSE = 0.05  # seconds between two attempts, doubled up to LONGEST_PAUSE
 LONGEST_PAUSE = 1.0
 SLICE = 1000  # tags that one attempt sends
+EVERYTHING = "\x1e"
+"""In place of all tags; users' tags cannot hold a control character."""
 
 
 class Ticket(NamedTuple):
@@ -36,9 +39,18 @@ class Ticket(NamedTuple):
 class Journal:
     """The purges of one cache in this process that have yet to land."""
 
-    def __init__(self, send: Callable[[Sequence[str], float], Purge], timeout: float) -> None:
+    def __init__(
+        self,
+        send: Callable[[Sequence[str], float], Purge],
+        flush: Callable[[float], Purge],
+        timeout: float,
+        bound: int = 100_000,
+    ) -> None:
+        """`bound`: how many tags are told apart."""
         self._send = send
+        self._flush = flush
         self._timeout = timeout
+        self._bound = bound
         self.waiting: dict[str, _Wait] = {}  # longest waiting first
         self._issued = 0
         self._landed = 0
@@ -53,7 +65,7 @@ class Journal:
     def blocks(self, tags: Iterable[str]) -> bool:
         """Whether a purge of one of `tags` has yet to land, so that nothing which carries it may be served."""
         waiting = self.waiting
-        if not waiting or not any(tag in waiting for tag in tags):
+        if not waiting or not (EVERYTHING in waiting or any(tag in waiting for tag in tags)):
             return False
         if self._thread is None:  # given up at a close, but the cache is in use again
             with self._changed:
@@ -64,10 +76,21 @@ class Journal:
         """The ticket of a purge that is now sent until it lands."""
         with self._changed:
             self._issued += 1
-            for tag in tags:
+            for tag in (EVERYTHING,) if EVERYTHING in self.waiting else tags:
                 self.waiting.setdefault(tag, _Wait(self._issued)).latest = self._issued
+            if len(self.waiting) > self._bound:
+                self._overflow()
             self._send_on()
             return Ticket(self._issued, self._entries)
+
+    def _overflow(self) -> None:
+        logger.error(
+            "purges of more than %d tags wait for the store: nothing is served until everything has been purged",
+            self._bound,
+        )
+        everything = _Wait(min(wait.earliest for wait in self.waiting.values()))
+        everything.latest = self._issued
+        self.waiting = {EVERYTHING: everything}
 
     def _send_on(self) -> None:
         # A thread that close() told to end may still be sending: it is to go on as well.
@@ -134,7 +157,7 @@ class Journal:
                     return
                 sent = {tag: wait.latest for tag, wait in islice(self.waiting.items(), SLICE)}
             try:
-                purge = self._send(list(sent), self._timeout)
+                purge = self._flush(self._timeout) if EVERYTHING in sent else self._send(list(sent), self._timeout)
             except Exception as error:
                 if not isinstance(error, BackendError):
                     logger.exception("a purge failed in a way nobody foresaw; it is sent again")
@@ -148,7 +171,9 @@ class Journal:
     def _strike(self, sent: dict[str, int], purge: Purge) -> None:
         with self._changed:
             for tag, latest in sent.items():
-                wait = self.waiting[tag]
+                wait = self.waiting.get(tag)
+                if wait is None:  # told apart no more
+                    continue
                 if wait.latest == latest:
                     del self.waiting[tag]
                 else:  # asked for again while it was being sent

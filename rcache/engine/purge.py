@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from rcache.core.entry import Purge
 from rcache.core.errors import BackendError
@@ -21,6 +22,10 @@ from rcache.ports import Store
 logger = logging.getLogger("rcache")
 
 OnOutage = Literal["proceed", "abort"]
+T = TypeVar("T")
+
+REPLAYED = 10.0  # seconds: what landed so shortly before a failover may be missing where the new primary begins
+MOST_REPLAYED = 1000  # purges
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +45,38 @@ class Purged:
 class Purger:
     """Sends purges; what cannot land now goes to the journal."""
 
-    def __init__(self, store: Store, *, timeout: float, on_outage: OnOutage, before: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        timeout: float,
+        on_outage: OnOutage,
+        before: Callable[[], None],
+        max_pending: int = 100_000,
+    ) -> None:
+        self.timeout = timeout
+        self.on_outage = on_outage
         self._store = store
-        self._timeout = timeout
-        self._on_outage = on_outage
         self._before = before
-        self._running: set[asyncio.Task[Purge]] = set()
-        self.journal = Journal(lambda tags, seconds: store.purge_sync(tags, seconds, probe=True), timeout)
+        self._running: set[asyncio.Task[Any]] = set()
+        self._recent: deque[tuple[float, tuple[str, ...]]] = deque(maxlen=MOST_REPLAYED)
+        self.journal = Journal(self._send, self._flush, timeout, max_pending)
+        store.watch_epoch(self._replay)
 
-    async def purge(self, tags: tuple[str, ...], *, wait: bool = True) -> Purged:
-        """Returns once the purge has landed, or after `timeout` seconds (none while the breaker is open)."""
+    async def purge(self, tags: tuple[str, ...], *, wait: bool = True, transaction: str = "") -> Purged:
+        """Returns once the purge has landed, or after `timeout` seconds (none while the breaker is open).
+
+        The transaction's holds on the tags end with it, unless it has to go through the journal: then they run out.
+        """
         self._before()
         if not wait:
             return self._later(tags)
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout
+        deadline = loop.time() + self.timeout
         was_down = self._store.is_down
         if not was_down and not self.journal.waiting:
             try:
-                return _landed(tags, await self._shielded(tags))
+                return self._landed(tags, await self._shielded(tags, transaction))
             except BackendError as error:
                 logger.debug("purge of %s goes to the journal: %s", tags, error)
         ticket = self.journal.add(tags)
@@ -66,21 +84,42 @@ class Purger:
         purge = await self.journal.wait_async(ticket, patience) if patience > 0 else self.journal.landed(ticket)
         return self._outcome(tags, purge)
 
-    def purge_sync(self, tags: tuple[str, ...], *, wait: bool = True) -> Purged:
+    def purge_sync(self, tags: tuple[str, ...], *, wait: bool = True, transaction: str = "") -> Purged:
         """`purge` for code without an event loop; on a loop's thread it blocks for one trip."""
         self._before()
         if not wait:
             return self._later(tags)
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self.timeout
         was_down = self._store.is_down
         if not was_down and not self.journal.waiting:
             try:
-                return _landed(tags, self._store.purge_sync(tags, self._timeout))
+                return self._landed(tags, self._store.purge_sync(tags, self.timeout, *_ending(transaction)))
             except BackendError as error:
                 logger.debug("purge of %s goes to the journal: %s", tags, error)
         ticket = self.journal.add(tags)
         patience = 0.0 if was_down else max(0.0, deadline - time.monotonic())
         return self._outcome(tags, self.journal.wait(ticket, patience))
+
+    def _send(self, tags: Sequence[str], timeout: float) -> Purge:
+        """The journal's way to the store."""
+        purge = self._store.purge_sync(tags, timeout, probe=True)
+        self._landed(tuple(tags), purge)
+        return purge
+
+    def _flush(self, timeout: float) -> Purge:
+        self._before()
+        return self._store.flush_sync(timeout, probe=True)
+
+    def _landed(self, tags: tuple[str, ...], purge: Purge) -> Purged:
+        self._recent.append((time.monotonic(), tags))
+        return _landed(tags, purge)
+
+    def _replay(self) -> None:
+        """The store may have forgotten what landed last: it is sent again."""
+        since = time.monotonic() - REPLAYED
+        tags = [tag for at, tags in tuple(self._recent) if at >= since for tag in tags]
+        if tags:
+            self.journal.add(dict.fromkeys(tags))
 
     def _later(self, tags: tuple[str, ...]) -> Purged:
         self.journal.add(tags)
@@ -89,7 +128,7 @@ class Purger:
     def _outcome(self, tags: tuple[str, ...], purge: Purge | None) -> Purged:
         if purge is not None:
             return _landed(tags, purge)
-        if self._on_outage == "abort":
+        if self.on_outage == "abort":
             raise BackendError(
                 f"the purge of {list(tags)} has not landed: the store cannot be reached; it is sent until it lands"
             )
@@ -98,9 +137,20 @@ class Purger:
         )
         return Purged(tags, 0, None, landed=False)
 
-    async def _shielded(self, tags: tuple[str, ...]) -> Purge:
+    async def _shielded(self, tags: tuple[str, ...], transaction: str) -> Purge:
         """The purge is carried out to its end even where its caller is cancelled; only then is the caller let go."""
-        task = asyncio.ensure_future(self._store.purge(tags, self._timeout))
+        purge = self._store.purge(tags, self.timeout, *_ending(transaction))
+        task: asyncio.Task[Purge] = asyncio.ensure_future(purge)
+        try:
+            return await self.to_the_end(task)
+        except asyncio.CancelledError:
+            # A loop that ends cancels the task too, and then nobody knows whether the purge has landed.
+            if task.cancelled() or task.exception() is not None:
+                self.journal.add(tags)
+            raise
+
+    async def to_the_end(self, task: asyncio.Task[T]) -> T:
+        """Its result. A caller that is cancelled is let go only when the task has ended, which may be awaited at a close."""
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         try:
@@ -111,9 +161,8 @@ class Purger:
                     await asyncio.wait({task})
                 except asyncio.CancelledError:
                     continue
-            # A loop that ends cancels the task too, and then nobody knows whether the purge has landed.
-            if task.cancelled() or task.exception() is not None:
-                self.journal.add(tags)
+            if not task.cancelled():
+                task.exception()  # seen, whether or not anybody asks for it
             raise
 
     async def aclose(self) -> None:
@@ -121,14 +170,18 @@ class Purger:
         loop = asyncio.get_running_loop()
         mine = {task for task in tuple(self._running) if task.get_loop() is loop}
         if mine:
-            await asyncio.wait(mine, timeout=self._timeout)
+            await asyncio.wait(mine, timeout=self.timeout)
         if self.journal.waiting:
-            await asyncio.to_thread(self.journal.close, self._timeout)
+            await asyncio.to_thread(self.journal.close, self.timeout)
 
     def close(self) -> None:
         """`aclose` where no loop runs."""
         if self.journal.waiting:
-            self.journal.close(self._timeout)
+            self.journal.close(self.timeout)
+
+
+def _ending(transaction: str) -> tuple[str, ...]:
+    return (transaction,) if transaction else ()
 
 
 def _landed(tags: tuple[str, ...], purge: Purge) -> Purged:

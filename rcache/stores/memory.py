@@ -1,8 +1,8 @@
 """The embedded store: complete, in this process, and the executable specification of `Store`.
 
-It obeys the one rule of the coherence protocol in the same words as the Redis store: sequence, epoch, guards with marks and
-`born`, quarantine. What is dead is found dead when it is read; a purge only raises marks, and the bytes of what it killed are
-freed in slices by the calls that follow.
+It obeys the one rule of the coherence protocol in the same words as the Redis store: sequence, epoch, guards with marks,
+holds and `born`, quarantine. What is dead is found dead when it is read; a purge only raises marks, and the bytes of what it
+killed are freed in slices by the calls that follow.
 """
 
 from __future__ import annotations
@@ -10,18 +10,15 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rcache.clock import Clock, SystemClock
-from rcache.core.entry import Entry, Found, Missing, Purge, Start
+from rcache.core.entry import AtHand, Entry, Found, Missing, Purge, Start
 from rcache.core.keys import URL_TAG, Key, shard_of
 from rcache.core.vary import merge
 from rcache.ports import Ask, Budget
 
 SWEEP_SLICE = 64  # dead entries freed by one call: a purge of a million must not stall the call after it
-
-
-_found = tuple.__new__  # a named tuple's own constructor costs twice as much, on every hit
 
 
 class _Page:
@@ -50,13 +47,14 @@ class _Slot:
 
 
 class _Guard:
-    """The marks and `born` of one shard of tags."""
+    """The marks, holds and `born` of one shard of tags."""
 
-    __slots__ = ("born", "marks", "quarantined_until")
+    __slots__ = ("born", "holds", "marks", "quarantined_until")
 
     def __init__(self, born: int, quarantined_until: float | None = None) -> None:
         self.born = born
         self.marks: dict[str, int] = {}  # in order of their numbers: a raised mark moves to the end
+        self.holds: dict[str, dict[str, float]] = {}  # tag -> transaction -> deadline
         self.quarantined_until = quarantined_until
 
 
@@ -80,7 +78,9 @@ class MemoryStore:
         self.max_marks = max_marks
         self.shards = shards
         self.quarantine = quarantine
-        self._time = (clock or SystemClock()).time
+        clock = clock or SystemClock()
+        self._time = clock.time
+        self._monotonic = clock.monotonic
         self._lock = threading.Lock()
         self._number = 0
         self._changes = 0
@@ -103,7 +103,7 @@ class MemoryStore:
 
     # Reading
 
-    def at_hand(self, key: Key) -> Found | None:
+    def at_hand(self, key: Key) -> AtHand | None:
         """What `lookup` would find for a URL without variants, where nothing is to be judged anew."""
         page = self._pages.get(key)
         if page is None or page.names:
@@ -118,7 +118,7 @@ class MemoryStore:
             self._used.move_to_end(slot)
         except KeyError:  # evicted by another thread since; the answer is as right as before
             pass
-        return _found(Found, (slot.entry, now, self._start, ()))
+        return slot.entry, now
 
     async def lookup(self, ask: Ask, budget: Budget) -> Found | Missing:
         """The entry that `ask` selects if the one rule allows it, fresh or not, else the start of a fill."""
@@ -139,7 +139,7 @@ class MemoryStore:
                 slot.verified = self._changes
                 if slot in self._used:
                     self._used.move_to_end(slot)
-            else:
+            elif refusal != "held":  # what was held may be good again
                 self._drop(slot)
         return Found(slot.entry, now, start, names) if refusal is None else self._missing(now, refusal, names)
 
@@ -154,19 +154,30 @@ class MemoryStore:
 
     def _refusal(self, entry: Entry) -> str | None:
         """Why the one rule forbids `entry`; None where it may be used. The caller holds the lock."""
-        epoch, number = entry.start
-        if epoch != self._start.epoch:
+        if entry.start.epoch != self._start.epoch:
             return "lost"
+        refusal: str | None = None
+        abandoned = []
         for tag in entry.tags:
-            shard = shard_of(tag, self.shards)
-            if self._is_quarantined(shard):
-                return "quarantine"
-            guard = self._guards[shard]
-            if guard.born > number:
-                return "lost"
-            if guard.marks.get(tag, 0) > number:
-                return "purged"
-        return None
+            objection = self._objection(tag, entry.start.number)
+            if objection == "abandoned":
+                abandoned.append(tag)
+            refusal = refusal or objection
+        if abandoned:  # their writer is dead: purged for it, by whoever sees it
+            self._purge_now(abandoned, "")
+            return "purged"
+        return refusal
+
+    def _objection(self, tag: str, number: int) -> str | None:
+        shard = shard_of(tag, self.shards)
+        if self._is_quarantined(shard):
+            return "quarantine"
+        guard = self._guards[shard]
+        if guard.holds and tag in guard.holds:
+            return "abandoned" if min(guard.holds[tag].values()) <= self._monotonic() else "held"
+        if guard.born > number:
+            return "lost"
+        return "purged" if guard.marks.get(tag, 0) > number else None
 
     def _is_quarantined(self, shard: int) -> bool:
         """Makes a lost guard again, and ends a quarantine that ran out, each born at a number taken just now."""
@@ -247,26 +258,36 @@ class MemoryStore:
 
     # Purging
 
-    async def purge(self, tags: Sequence[str], timeout: float) -> Purge:
+    async def purge(self, tags: Sequence[str], timeout: float, transaction: str = "") -> Purge:
         """No entry that carries one of `tags`, and was started before, is used by anybody after this returned."""
-        return self.purge_sync(tags, timeout)
+        return self.purge_sync(tags, timeout, transaction)
 
-    def purge_sync(self, tags: Sequence[str], timeout: float, *, probe: bool = False) -> Purge:
+    def purge_sync(self, tags: Sequence[str], timeout: float, transaction: str = "", *, probe: bool = False) -> Purge:
         """`purge`, from any thread."""
         with self._lock:
-            self._number += 1
-            number = self._number
-            entries = 0
-            for tag in tags:
-                self._raise_mark(tag, number)
-                carriers = self._registry.pop(tag, None)
-                if carriers is not None:
-                    entries += len(carriers)
-                    self._dead.append(carriers)
-            self._start = Start(self._start.epoch, number)
-            self._changes += 1
+            purge = self._purge_now(tags, transaction)
             self._sweep()
-        return Purge(number, entries)
+        return purge
+
+    def _purge_now(self, tags: Sequence[str], transaction: str) -> Purge:
+        number = self._number + 1
+        entries = 0
+        for tag in tags:
+            self._raise_mark(tag, number)
+            self._lift(tag, transaction, self._monotonic())
+            carriers = self._registry.pop(tag, None)
+            if carriers is not None:
+                entries += len(carriers)
+                self._dead.append(carriers)
+        return Purge(self._next_number(), entries)
+
+    def flush_sync(self, timeout: float, *, probe: bool = False) -> Purge:
+        """No entry that was started before is used by anybody after this returned."""
+        with self._lock:
+            number = self._next_number()
+            for guard in self._guards.values():
+                guard.born = number
+        return Purge(number, 0)
 
     def _raise_mark(self, tag: str, number: int) -> None:
         guard = self._guards.get(shard_of(tag, self.shards))
@@ -278,6 +299,48 @@ class MemoryStore:
             oldest = next(iter(guard.marks))
             # What is forgotten can no longer be judged, so everything that old is a miss.
             guard.born = max(guard.born, guard.marks.pop(oldest))
+
+    # Holding
+
+    async def hold(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+        """Nothing that carries one of `tags` is used or stored until `transaction` is over, or `lasts` seconds have passed."""
+        self.hold_sync(tags, transaction, lasts, timeout)
+
+    def hold_sync(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+        """`hold`, from any thread."""
+        with self._lock:
+            deadline = self._monotonic() + lasts
+            for tag in tags:
+                shard = shard_of(tag, self.shards)
+                self._is_quarantined(shard)  # makes a guard that was lost: a hold needs one to live in
+                self._guards[shard].holds.setdefault(tag, {})[transaction] = deadline
+            self._next_number()
+
+    async def release(self, tags: Sequence[str], transaction: str, timeout: float) -> None:
+        """What the transaction held is good again: it changed nothing."""
+        self.release_sync(tags, transaction, timeout)
+
+    def release_sync(self, tags: Sequence[str], transaction: str, timeout: float) -> None:
+        """`release`, from any thread."""
+        with self._lock:
+            for tag in tags:
+                self._lift(tag, transaction)
+            self._next_number()
+
+    def _lift(self, tag: str, transaction: str, now: float = float("-inf")) -> None:
+        """Ends what the transaction holds of the tag, and what ran out by `now`."""
+        guard = self._guards.get(shard_of(tag, self.shards))
+        holds = guard.holds.get(tag) if guard is not None else None
+        if guard is None or holds is None:
+            return
+        for holder, deadline in list(holds.items()):
+            if holder == transaction or deadline <= now:
+                del holds[holder]
+        if not holds:
+            del guard.holds[tag]
+
+    def watch_epoch(self, changed: Callable[[], None]) -> None:
+        """Nothing to be told: what this store forgets, it forgets together with all its entries."""
 
     def _sweep(self) -> None:
         """Frees a slice of what purges killed, unless it was stored anew since."""
@@ -296,7 +359,9 @@ class MemoryStore:
     def close(self) -> None:
         """`aclose` where no loop runs."""
         with self._lock:
-            self._start_epoch(quarantined_until=None)
+            # Holds are forgotten too, so what they held back is waited for.
+            is_held = any(guard.holds for guard in self._guards.values())
+            self._start_epoch(quarantined_until=self._time() + self.quarantine if is_held else None)
 
 
 def _gone_at(slot: _Slot) -> float:

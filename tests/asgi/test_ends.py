@@ -56,6 +56,33 @@ async def test_such_a_body_becomes_one_304_and_nothing_after_it():
     assert (await client.get("/")).body == b"page"
 
 
+async def test_an_application_without_a_lifespan_has_its_cache_closed_all_the_same():
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+
+    cache = Cache("memory://")
+    lifespan = await RawClient(CacheMiddleware(app, cache=cache)).lifespan()
+    assert (lifespan.sent[-1]["type"], cache.is_open) == ("lifespan.startup.complete", True)
+    await lifespan.shutdown()
+    assert (lifespan.sent[-1]["type"], cache.is_open) == ("lifespan.shutdown.complete", False)
+
+
+async def test_an_application_whose_start_fails_is_not_taken_for_one_without():
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        raise RuntimeError("no database")
+
+    with pytest.raises(RuntimeError, match="no database"):
+        await CacheMiddleware(app, cache=Cache("memory://"))({"type": "lifespan"}, _startup, _nowhere)
+
+
+async def _startup() -> Message:
+    return {"type": "lifespan.startup"}
+
+
+async def _nowhere(message: Message) -> None: ...
+
+
 async def test_an_answer_that_cannot_have_a_body_says_that_it_was_stored():
     client = client_of()
     assert (await client.get("/nothing")).is_stored

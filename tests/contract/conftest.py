@@ -7,17 +7,34 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.contract.memory_harness import MemoryHarness
+from tests.contract.near_harness import NearHarness
 from tests.contract.redis_harness import RedisHarness
+from tests.sentinels import Sentinels
 
-Harness = MemoryHarness | RedisHarness
+Harness = MemoryHarness | RedisHarness | NearHarness
 
 
-@pytest.fixture(params=["memory", "redis"])
+def make_harness(request: pytest.FixtureRequest, kind: str) -> Harness:
+    """The harness of that kind of store, on the servers that tests share."""
+    if kind == "memory":
+        return MemoryHarness()
+    if kind == "near":
+        return NearHarness(request.getfixturevalue("redis_server"))
+    if kind == "sentinel":
+        sentinels: Sentinels = request.getfixturevalue("sentinels")
+        return RedisHarness(sentinels.primary, sentinels.url)
+    return RedisHarness(request.getfixturevalue("redis_server"))
+
+
+@pytest.fixture(autouse=True)
+def _short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever writes behind sentinels waits for a lease after the first connection of a namespace."""
+    monkeypatch.setattr("rcache.stores.redis.sentinel.LEASE", 0.05)
+
+
+@pytest.fixture(params=["memory", "redis", "near", "sentinel"])
 async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
     """Makes stores of one kind, and closes them."""
-    if request.param == "memory":
-        made: Harness = MemoryHarness()
-    else:
-        made = RedisHarness(request.getfixturevalue("redis_server"))
+    made = make_harness(request, request.param)
     yield made
     await made.close()

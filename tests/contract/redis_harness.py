@@ -21,8 +21,10 @@ FIELDS = (b"epoch", b"start", b"guards", b"key", b"variant", b"stored", b"head",
 class RedisHarness:
     """Makes stores on a server, and does to their data what time and faults do."""
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: RedisServer, url: str | None = None) -> None:
+        """Stores come to the server by `url`, where that is not the server's own: through sentinels."""
         self.server = server
+        self.url = url or server.url
         self.client: redis.Redis = server.client()
         self.store: RedisStore
         self._stores: list[RedisStore] = []
@@ -36,7 +38,7 @@ class RedisHarness:
 
     async def second(self) -> RedisStore:
         """Another store on the same data: another node."""
-        store = RedisStore(self.server.url, **self._settings)
+        store = RedisStore(self.url, **self._settings)
         self._stores.append(store)
         return store
 
@@ -85,6 +87,11 @@ class RedisHarness:
         quarantine = self.client.hget(key, "quarantine")
         if quarantine is not None:
             self.client.hset(key, "quarantine", b"%d" % (int(quarantine) - 1000 * seconds))
+        for field, holds in self.client.hgetall(key).items() if key.endswith(b":guard") else ():
+            if field.startswith(b"h:"):
+                lines = [line.split() for line in holds.splitlines()]
+                aged = b"\n".join(b"%b %d" % (who, int(deadline) - 1000 * seconds) for who, deadline in lines)
+                self.client.hset(key, field, aged)
         if self.client.hexists(key, "stored"):
             self.edit(key, lambda record: {b"stored": repr(float(record[b"stored"]) - seconds).encode()})
 

@@ -235,7 +235,7 @@ async def test_looking_at_hand_never_says_another_thing_than_a_lookup(harness: H
     found = await store.lookup(BOOK, budget())
     assert isinstance(found, Found)
     at_hand = store.at_hand(BOOK.key)
-    assert at_hand is None or at_hand.entry == found.entry
+    assert at_hand is None or at_hand[0] == found.entry
     await purge(store, BOOK.key.url_tag)
     assert store.at_hand(BOOK.key) is None
 

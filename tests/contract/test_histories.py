@@ -1,7 +1,8 @@
 """Random histories: the embedded store and real Redis are told the same, must say the same, and neither may say what is old.
 
 What is old is decided without either of them. Each tag has a version, raised by a "commit"; a fill reads the versions of its
-tags, and they are its body. Once an invalidation has returned, no lookup may give a version from before it.
+tags, and they are its body. Once an invalidation has returned, no lookup may give a version from before it; and where a
+writer held the tags, from its commit on.
 
 Two things are kept out, because the stores may differ in them without harm: after a fault or when time has passed both are
 asked for something absent, so that a loss is noticed, and a quarantine ended, at the same moment; and the names that a URL's
@@ -14,7 +15,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -33,6 +34,7 @@ from hypothesis.stateful import (
 
 from rcache.core.entry import Found, Missing
 from rcache.ports import Store
+from tests.contract.conftest import make_harness
 from tests.contract.memory_harness import MemoryHarness
 from tests.contract.redis_harness import RedisHarness
 from tests.contract.support import TIMEOUT, Question, budget, made
@@ -41,6 +43,7 @@ from tests.race.removals import Removal
 from tests.servers import RedisServer
 
 QUARANTINE = 200.0
+HOLD = 200.0
 STEP = 400.0  # seconds that pass at a time: lifetimes and quarantines end well within, so a slow test changes nothing
 MAX_MARKS = 4
 
@@ -86,6 +89,16 @@ class Filling:
     passed: float  # what had passed of the time when it looked up
 
 
+@dataclass
+class Writing:
+    """A transaction that holds its tags."""
+
+    tags: list[str]
+    transaction: str
+    passed: float  # what had passed of the time when it was last renewed
+    is_committed: bool = False
+
+
 class Party:
     """One kind of store: its nodes, and whether time that passes moves its clock or its data."""
 
@@ -104,11 +117,11 @@ class Party:
 class Histories(RuleBasedStateMachine):
     """Drives both stores, and knows what is old."""
 
-    def __init__(self, server: RedisServer, shards: int, removal: Removal | None = None) -> None:
+    def __init__(self, other: Callable[[], RedisHarness], shards: int, removal: Removal | None = None) -> None:
         super().__init__()
         self.removal = removal
         self.runner = asyncio.Runner()
-        self.parties = [Party(MemoryHarness()), Party(RedisHarness(server))]
+        self.parties = [Party(MemoryHarness()), Party(other())]
         self.shards = shards
         self.passed = 0.0
         self.count = itertools.count()
@@ -116,6 +129,7 @@ class Histories(RuleBasedStateMachine):
         self.floors = dict(self.versions)
 
     fillings = Bundle("fillings")
+    writings = Bundle("writings")
 
     @initialize()
     def open(self) -> None:
@@ -189,6 +203,48 @@ class Histories(RuleBasedStateMachine):
     def write(self, tags: list[str], node: int) -> None:
         self.commit(tags)
         self.invalidate(tags, node)
+
+    # A writer that holds its tags; it may die at any step, which is to be never told of again
+
+    @rule(target=writings, tags=tag_sets, node=nodes)
+    def hold(self, tags: list[str], node: int) -> Any:
+        return self._hold(Writing(tags, f"t{next(self.count)}", self.passed), node)
+
+    def _hold(self, writing: Writing, node: int) -> Writing:
+        self._all(lambda party: party.nodes[node].hold(writing.tags, writing.transaction, HOLD, TIMEOUT))
+        writing.passed = self.passed
+        return writing
+
+    @rule(writing=writings, node=nodes)
+    def commit_what_is_held(self, writing: Any, node: int) -> None:
+        if writing.passed != self.passed:  # not with less than half of it left
+            self._hold(writing, node)
+        self.commit(writing.tags)
+        self.floors |= {tag: self.versions[tag] for tag in writing.tags}
+        writing.is_committed = True
+
+    @rule(writing=consumes(writings), node=nodes)
+    def end_what_is_held(self, writing: Any, node: int) -> None:
+        tags, transaction = writing.tags, writing.transaction
+        if writing.is_committed:
+            self._all(lambda party: party.nodes[node].purge(tags, TIMEOUT, transaction))
+        else:
+            self._all(lambda party: party.nodes[node].release(tags, transaction, TIMEOUT))
+
+    @rule(ask=asks, node=nodes, dies=st.booleans(), is_late=st.booleans())
+    def write_during_a_fill(self, ask: Question, node: int, dies: bool, is_late: bool) -> None:
+        tags = list(TAGS_OF[ask.key.path.decode()][:1])
+        filling = self.look_up(ask, node, 3)
+        writing = self._hold(Writing(tags, f"t{next(self.count)}", self.passed), node)
+        self._store(filling, node)
+        self.commit_what_is_held(writing, node)
+        self._look_up(ask, 1 - node)
+        if not dies:
+            self.end_what_is_held(writing, 1 - node)
+        if is_late:
+            self.let_time_pass(1)
+            self._look_up(ask, 1 - node)
+        self._store(filling, node)
 
     @rule(ask=asks, node=nodes)
     def purge_the_url(self, ask: Question, node: int) -> None:
@@ -289,7 +345,7 @@ async def _awaited(awaitable: Awaitable[Any]) -> Any:
 
 
 def tell(
-    server: RedisServer,
+    other: Callable[[], RedisHarness],
     shards: int,
     *,
     examples: int,
@@ -306,25 +362,33 @@ def tell(
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(lambda: Histories(server, shards, removal), settings=options)
+    run_state_machine_as_test(lambda: Histories(other, shards, removal), settings=options)
+
+
+@pytest.fixture(params=["redis", "sentinel"])
+def other(request: pytest.FixtureRequest) -> Callable[[], RedisHarness]:
+    """Makes the harness of the store that is compared with the embedded one."""
+    return lambda: cast("RedisHarness", make_harness(request, request.param))
 
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_both_stores_say_the_same_whatever_happens_and_never_what_is_old(
-    redis_server: RedisServer, shards: int
+    other: Callable[[], RedisHarness], shards: int
 ) -> None:
-    tell(redis_server, shards, examples=25, steps=30)
+    tell(other, shards, examples=25, steps=30)
 
 
 @pytest.mark.parametrize(
-    "removal", [removals.mark, removals.born, removals.forgetting], ids=["mark", "born", "forgetting"]
+    "removal",
+    [removals.mark, removals.born, removals.forgetting, removals.hold, removals.abandonment, removals.quarantine],
+    ids=["mark", "born", "forgetting", "hold", "abandonment", "quarantine"],
 )
 def test_a_store_without_one_of_the_rules_is_found_out(redis_server: RedisServer, removal: Removal) -> None:
     with pytest.raises(AssertionError):
-        tell(redis_server, 1, examples=200, steps=30, removal=removal, phases=[Phase.generate])
+        tell(lambda: RedisHarness(redis_server), 1, examples=200, steps=30, removal=removal, phases=[Phase.generate])
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("shards", [1, 3])
-def test_both_stores_say_the_same_in_long_histories(redis_server: RedisServer, shards: int) -> None:
-    tell(redis_server, shards, examples=1000, steps=80)
+def test_both_stores_say_the_same_in_long_histories(other: Callable[[], RedisHarness], shards: int) -> None:
+    tell(other, shards, examples=1000, steps=80)

@@ -21,7 +21,11 @@ def journal(store: FaultyStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jou
     """A journal that does not wait long between attempts."""
     monkeypatch.setattr("rcache.engine.journal.FIRST_PAUSE", 0.001)
     monkeypatch.setattr("rcache.engine.journal.LONGEST_PAUSE", 0.001)
-    journal = Journal(lambda tags, seconds: store.purge_sync(tags, seconds, probe=True), 1.0)
+    journal = Journal(
+        lambda tags, seconds: store.purge_sync(tags, seconds, probe=True),
+        lambda seconds: store.flush_sync(seconds, probe=True),
+        1.0,
+    )
     yield journal
     store.is_cut = False
     store.may_go.set()

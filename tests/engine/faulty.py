@@ -1,10 +1,10 @@
-"""A store whose purges fail, wait and come through as a test says: the embedded store behind a line that can be cut."""
+"""A store whose holds and purges fail, wait and come through as a test says: the embedded store behind a line that can be cut."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rcache.core.entry import Purge
 from rcache.core.errors import BackendError
@@ -30,25 +30,73 @@ class FaultyStore(MemoryStore):
         self.may_land = asyncio.Event()  # for attempts of the event loop
         self.may_land.set()
         self.was_sent = asyncio.Event()
+        self.renewing = threading.Event()
+        self.may_renew = threading.Event()  # for holds of a thread
+        self.may_renew.set()
+        self.renewed = threading.Semaphore(0)
+        self.released = threading.Semaphore(0)
+        self.watchers: list[Callable[[], None]] = []
 
-    async def purge(self, tags: Sequence[str], timeout: float) -> Purge:
+    async def purge(self, tags: Sequence[str], timeout: float, transaction: str = "") -> Purge:
         self.attempts.append(tuple(tags))
         self.was_sent.set()
         await self.may_land.wait()
-        return self._purge(tags, timeout)
+        return self._purge(tags, timeout, transaction)
 
-    def purge_sync(self, tags: Sequence[str], timeout: float, *, probe: bool = False) -> Purge:
+    def purge_sync(self, tags: Sequence[str], timeout: float, transaction: str = "", *, probe: bool = False) -> Purge:
         self.attempts.append(tuple(tags))
         self.arrived.release()
         assert self.may_go.wait(PATIENCE)
-        return self._purge(tags, timeout)
+        return self._purge(tags, timeout, transaction)
 
-    def _purge(self, tags: Sequence[str], timeout: float) -> Purge:
+    def _purge(self, tags: Sequence[str], timeout: float, transaction: str) -> Purge:
         if self.is_cut:
             raise self.failure
-        purge = super().purge_sync(tags, timeout)
+        purge = super().purge_sync(tags, timeout, transaction)
         self.landed.append(tuple(tags))
         return purge
+
+    def flush_sync(self, timeout: float, *, probe: bool = False) -> Purge:
+        self.arrived.release()
+        if self.is_cut:
+            raise self.failure
+        self.landed.append(("everything",))
+        return super().flush_sync(timeout)
+
+    async def hold(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+        self.was_sent.set()
+        await self.may_land.wait()
+        self._hold(tags, transaction, lasts, timeout)
+
+    def hold_sync(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+        self.renewing.set()
+        assert self.may_renew.wait(PATIENCE)
+        self._hold(tags, transaction, lasts, timeout)
+        self.renewed.release()
+
+    def _hold(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+        if self.is_cut:
+            raise self.failure
+        super().hold_sync(tags, transaction, lasts, timeout)
+
+    def release_sync(self, tags: Sequence[str], transaction: str, timeout: float) -> None:
+        if self.is_cut:
+            raise self.failure
+        super().release_sync(tags, transaction, timeout)
+        self.released.release()
+
+    @property
+    def held(self) -> set[str]:
+        """The tags that anybody holds."""
+        return {tag for guard in self._guards.values() for tag in guard.holds}
+
+    def forget(self) -> None:
+        """What this process knew of the store may be lost."""
+        for changed in self.watchers:
+            changed()
+
+    def watch_epoch(self, changed: Callable[[], None]) -> None:
+        self.watchers.append(changed)
 
     def attempted(self, times: int = 1) -> None:
         """Returns when so many more attempts of a thread have begun."""

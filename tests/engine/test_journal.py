@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from rcache.engine.journal import SLICE, Journal
-from tests.contract.support import Question, fill
+from tests.contract.support import Question, body_of, fill
 from tests.engine.faulty import PATIENCE, FaultyStore
 
 
@@ -51,7 +52,7 @@ def test_what_fails_is_sent_again_until_it_lands(journal: Journal, store: Faulty
 
 
 def test_pauses_between_attempts_double_and_are_bounded(store: FaultyStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal = Journal(lambda tags, seconds: store.purge_sync(tags, seconds), 1.0)
+    journal = Journal(lambda tags, seconds: store.purge_sync(tags, seconds), store.flush_sync, 1.0)
     pauses: list[float | None] = []
 
     def note(timeout: float | None = None) -> bool:
@@ -230,7 +231,7 @@ def test_closing_gives_what_waits_one_more_chance(journal: Journal, store: Fault
 def test_closing_hurries_a_long_pause(store: FaultyStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rcache.engine.journal.FIRST_PAUSE", 3600.0)
     monkeypatch.setattr("rcache.engine.journal.LONGEST_PAUSE", 3600.0)
-    journal = Journal(lambda tags, seconds: store.purge_sync(tags, seconds), 1.0)
+    journal = Journal(lambda tags, seconds: store.purge_sync(tags, seconds), store.flush_sync, 1.0)
     store.is_cut = True
     journal.add(["a"])
     store.attempted()
@@ -303,3 +304,58 @@ def test_many_threads_lose_no_purge(journal: Journal, store: FaultyStore) -> Non
         *[f"round:{round_}" for round_ in range(50)],
     }
     assert not journal.waiting
+
+
+# Its bound
+
+
+@pytest.fixture
+def small(store: FaultyStore) -> Iterator[Journal]:
+    """A journal that tells three tags apart."""
+    journal = Journal(store.purge_sync, store.flush_sync, 1.0, bound=3)
+    yield journal
+    store.is_cut = False
+    journal.close(PATIENCE)
+
+
+async def test_beyond_its_bound_it_serves_nothing_until_everything_was_purged(
+    small: Journal, store: FaultyStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    book = Question("/book")
+    await fill(store, book, b"old", "never purged")
+    store.is_cut = True
+    first = small.add(["a", "b", "c"])
+    assert not small.blocks(["d"])
+    last = small.add(["d"])
+    small.add([f"tag:{number}" for number in range(1000)])
+    assert len(small.waiting) == 1
+    assert small.blocks(["anything"])
+    assert small.blocks(["a"])
+    assert caplog.text.count("nothing is served until everything has been purged") == 1
+    assert small.landed(first) is None
+    store.is_cut = False
+    assert await small.wait_async(last, PATIENCE) is not None
+    assert small.landed(first) is not None
+    assert store.landed[-1] == ("everything",)
+    assert not small.blocks(["a"])
+    assert await body_of(store, book) is None
+    assert small.wait(small.add(["e"]), PATIENCE) is not None
+    assert store.landed[-1] == ("e",)
+
+
+def test_what_is_on_its_way_when_it_overflows_lands_by_itself(small: Journal, store: FaultyStore) -> None:
+    store.may_go.clear()
+    small.add(["a"])
+    store.attempted()
+    last = small.add(["b", "c", "d"])
+    store.may_go.set()
+    assert small.wait(last, PATIENCE) is not None
+    assert store.landed == [("a",), ("everything",)]
+    assert not small.waiting
+
+
+def test_tags_that_wait_already_take_no_room(small: Journal, store: FaultyStore) -> None:
+    store.is_cut = True
+    for _ in range(10):
+        small.add(["a", "b", "c"])
+    assert len(small.waiting) == 3

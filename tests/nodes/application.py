@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from rcache import Cache, CacheMiddleware, cached, invalidate, invalidate_sync
 
-cache = Cache(deadline=2.0)  # a loaded test machine must not turn hits into misses
+cache = Cache(deadline=2.0, near=os.environ.get("NEAR"))  # a loaded test machine must not turn hits into misses
 app = FastAPI()
 app.add_middleware(CacheMiddleware, cache=cache)
 database = sqlite3.connect(os.environ["BOOKS"], check_same_thread=False, isolation_level=None)

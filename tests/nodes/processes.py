@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -90,6 +91,14 @@ class Node:
             replies[position] = Reply(int(head[0].split()[1]), fields.get("cache-status", ""), body)
         writer.close()
         await writer.wait_closed()
+
+    def pause(self) -> None:
+        """Stops it with SIGSTOP: it holds what it has, and does nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets it go on."""
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """Ends the process in order."""

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from rcache.core.entry import Missing
+from rcache.core.keys import shard_of
 from rcache.engine.single_flight import Ending, Flight, Flights, Landed
+from rcache.stores.memory import _Guard
 from rcache.stores.redis import scripts
 from rcache.stores.redis.store import RedisStore
 from tests.contract.support import Question, budget
@@ -111,6 +113,53 @@ def maximum(store: Any) -> None:
 def quarantine(store: Any) -> None:
     """A guard that was lost is used as soon as it is made again."""
     store.quarantine = 0.0
+
+
+def hold(store: Any) -> None:
+    """What is held may be used and stored."""
+    if isinstance(store, RedisStore):
+        cut_rule(store, ("if held then", "if false then"))
+        return
+    objection = store._objection
+
+    def heedless(tag: str, number: int) -> str | None:
+        store._guards.get(shard_of(tag, store.shards), _Guard(0)).holds.pop(tag, None)
+        answer: str | None = objection(tag, number)
+        return answer
+
+    store._objection = heedless
+
+
+def abandonment(store: Any) -> None:
+    """A hold that ran out ends, and nothing is purged for it."""
+    if isinstance(store, RedisStore):
+        cut_rule(store, ("if #abandoned > 0 then return 'abandoned', abandoned end", ""), ("objection = 'held'", ""))
+        return
+    objection = store._objection
+
+    def forgetful(tag: str, number: int) -> str | None:
+        if objection(tag, number) == "abandoned":
+            del store._guards[shard_of(tag, store.shards)].holds[tag]
+        answer: str | None = objection(tag, number)
+        return answer
+
+    store._objection = forgetful
+
+
+def keep_hold(store: Any) -> None:
+    """A purge ends whatever is held of its tags, also where nobody knows whether the COMMIT landed."""
+    if isinstance(store, RedisStore):
+        cut(store, "purge", ("return holder == transaction or deadline <= now", "return true"))
+        return
+    purge_now = store._purge_now
+
+    def purge(tags: Any, transaction: str) -> Any:
+        for guard in store._guards.values():
+            for tag in tags:
+                guard.holds.pop(tag, None)
+        return purge_now(tags, transaction)
+
+    store._purge_now = purge
 
 
 def acceptance(store: Any) -> None:

@@ -1,12 +1,12 @@
-"""Where Redis is and how to get in: makes connections for event loops, and their synchronous twins."""
+"""One server and the way in: makes connections for event loops, and their synchronous twins."""
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import redis
 from redis import asyncio as aredis
-from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -25,24 +25,100 @@ _KEPT = {"host", "port", "path", "db", "username", "password", "credential_provi
 _KEPT_PREFIXES = ("ssl_", "socket_keepalive")
 
 
+def is_kept(option: str) -> bool:
+    """Whether an option says where or who. Timeouts, retries and decoding are this library's own."""
+    return option in _KEPT or option.startswith(_KEPT_PREFIXES)
+
+
+class Way(Protocol):
+    """How to come to the server that answers for the data, whichever that is at the moment."""
+
+    generation: int
+    """Connections made under an earlier one lead to a server that must not be asked any more."""
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether connections may be used without `confirm` before."""
+        ...
+
+    @property
+    def is_aging(self) -> bool:
+        """Whether it is time to `confirm`, so that nobody has to wait for it later."""
+        ...
+
+    def unsettled(self) -> float:
+        """Seconds for which other processes may still follow a server that answered before this one."""
+        ...
+
+    async def confirm(self) -> None:
+        """Finds out whether it is still the same server; begins another generation where it is not."""
+        ...
+
+    def confirm_sync(self, timeout: float) -> None:
+        """`confirm`, without an event loop."""
+        ...
+
+    async def connection(self) -> aredis.Connection:
+        """A connection for the running loop, not yet open; it neither retries nor times out by itself."""
+        ...
+
+    def sync_connection(self, timeout: float) -> redis.Connection:
+        """A connection for threads, not yet open; every wait of it ends after `timeout` seconds."""
+        ...
+
+    def greeting(self) -> bytes | None:
+        """The command that a connection begins with, packed; None where there is none."""
+        ...
+
+    def greeted(self, reply: Any) -> None:
+        """What the server answered to `greeting`."""
+        ...
+
+    def doubt(self) -> None:
+        """The server said that it is a replica: the next connections are made anew."""
+        ...
+
+
 class Address:
     """A server and the way in. No connection is made here."""
 
-    def __init__(self, source: str | aredis.Redis) -> None:
-        kind, options = _from_url(source) if isinstance(source, str) else _from_client(source)
-        # Only what says where and who: timeouts, retries and decoding are this library's own.
-        self._kind = kind
-        self._options = {
-            name: value for name, value in options.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)
-        }
-        self._options["client_name"] = self._options.get("client_name") or CLIENT_NAME
+    is_sure = True
+    is_aging = False
+
+    def __init__(self, kind: type, options: Mapping[str, object]) -> None:
         if kind not in _TWINS:
             raise ConfigurationError(
                 f"rcache cannot make a synchronous twin of {kind.__name__}: pass a redis://, rediss:// or unix:// URL,"
-                " or a redis.asyncio.Redis client made from one"
+                " or a redis.asyncio client made from one"
             )
+        self.generation = 0
+        self._kind = kind
+        self._options = {name: value for name, value in options.items() if is_kept(name)}
+        self._options["client_name"] = self._options.get("client_name") or CLIENT_NAME
 
-    def connection(self) -> aredis.Connection:
+    def __repr__(self) -> str:
+        return f"<{self.place}>"
+
+    @property
+    def host(self) -> str:
+        """The name or number of its machine."""
+        return str(self._options.get("host", "localhost"))
+
+    @property
+    def port(self) -> int:
+        """Its TCP port."""
+        return int(str(self._options.get("port", 6379)))
+
+    @property
+    def place(self) -> str:
+        """Where it is, for messages."""
+        return str(self._options.get("path") or f"{self.host}:{self.port}")
+
+    def at(self, host: str, port: int) -> Address:
+        """Another server that is entered the same way."""
+        return Address(self._kind, {**self._options, "host": host, "port": port})
+
+    async def connection(self) -> aredis.Connection:
         """A connection for the running loop, not yet open; it neither retries nor times out by itself."""
         connection: aredis.Connection = self._kind(
             **self._options,
@@ -64,22 +140,23 @@ class Address:
         )
         return connection
 
+    def doubt(self) -> None:
+        """Behind its name may by now be another server: the next connections are made anew."""
+        self.generation += 1
 
-def _from_url(url: str) -> tuple[type, dict[str, object]]:
-    try:
-        options = dict(parse_url(url))
-    except ValueError as error:
-        raise ConfigurationError(
-            f"not a URL of a Redis server ({error}): write redis://host:6379/0, rediss:// for TLS, or unix:///path"
-        ) from error
-    kind = cast("type", options.pop("connection_class", aredis.Connection))
-    if kind is aredis.UnixDomainSocketConnection and not options.get("path"):
-        raise ConfigurationError("unix:// needs the path of the socket: write unix:///run/redis.sock")
-    return kind, options
+    def greeting(self) -> bytes | None:
+        """None: whoever answers here is the one."""
+        return None
 
+    def greeted(self, reply: Any) -> None:
+        """There is no greeting."""
 
-def _from_client(client: aredis.Redis) -> tuple[type, dict[str, object]]:
-    pool = getattr(client, "connection_pool", None)
-    if not isinstance(client, aredis.Redis) or pool is None:
-        raise ConfigurationError("pass a Redis URL or a redis.asyncio.Redis client")
-    return pool.connection_class, dict(pool.connection_kwargs)
+    def unsettled(self) -> float:
+        """No server answered before this one."""
+        return 0.0
+
+    async def confirm(self) -> None:
+        """There is nobody to ask."""
+
+    def confirm_sync(self, timeout: float) -> None:
+        """There is nobody to ask."""

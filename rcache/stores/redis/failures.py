@@ -15,13 +15,17 @@ PERMISSIONS = "grant the user of the URL `~rc:* +@all -@dangerous +info` (INFO t
 REPLICA = "this server is a replica, which may lag behind purges: point the URL at the primary"
 
 
+class ReplicaError(BackendError):
+    """The server is a replica: whoever led there leads elsewhere by now, or leads wrong."""
+
+
 def translated(error: BaseException) -> BackendError:
     """The error that rcache raises for `error`, with the remedy where there is one."""
     if isinstance(error, BackendError):
         return error
     text = str(error)
     if isinstance(error, driver.ReadOnlyError):
-        return BackendError(f"Redis refused to write: {REPLICA}")
+        return ReplicaError(f"Redis refused to write: {REPLICA}")
     if isinstance(error, driver.NoPermissionError) or is_forbidden(text):
         return BackendError(f"Redis does not permit what rcache needs ({text}): {PERMISSIONS}")
     if isinstance(error, driver.AuthenticationError):
@@ -44,7 +48,7 @@ REFUSALS = (b"replica", b"forbidden")
 def refusal(reply: list[Any]) -> BackendError:
     """What a verdict among REFUSALS means; the last item of the reply is the error that Redis gave."""
     if reply[0] == b"replica":
-        return BackendError(f"Redis is not asked: {REPLICA}")
+        return ReplicaError(f"Redis is not asked: {REPLICA}")
     return BackendError(f"Redis does not permit INFO ({reply[-1].decode(errors='replace')}): {PERMISSIONS}")
 
 

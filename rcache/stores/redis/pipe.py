@@ -12,12 +12,14 @@ next.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator
 from typing import Any
 
 from rcache.core.errors import BackendError
-from rcache.stores.redis.address import Address
+from rcache.stores.redis.address import Way
+from rcache.stores.redis.failures import DRIVER_ERRORS
 from rcache.stores.redis.scripts import Script
 from rcache.stores.redis.wire import Call, Counters, Wire, drop_socket
 
@@ -30,9 +32,9 @@ BATCH = 256  # calls per pipeline
 class Pipe:
     """The connections of one event loop to one server."""
 
-    def __init__(self, address: Address, scripts: tuple[Script, ...], counters: Counters) -> None:
+    def __init__(self, way: Way, scripts: tuple[Script, ...], counters: Counters) -> None:
         self.loop = asyncio.get_running_loop()
-        self.address = address
+        self.way = way
         self.scripts = scripts
         self.counters = counters
         self.queue: deque[Call] = deque()
@@ -42,6 +44,7 @@ class Pipe:
         self._looked_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self._end_of_loop: AsyncGenerator[None, None] | None = None
+        self._confirming: asyncio.Task[None] | None = None
 
     def call(self, command: bytes, deadline: float) -> asyncio.Future[Any]:
         """The reply to a command that `pack` made, to be awaited: raises the driver's errors and TimeoutError.
@@ -96,6 +99,15 @@ class Pipe:
         if not any(other.connection is not None for other in self.wires):
             while self.queue:
                 self.queue.popleft().settle(error)
+
+    def confirm(self) -> None:
+        """Finds out, behind the calls, whether the way still leads to the same server."""
+        if self._confirming is None or self._confirming.done():
+            self._confirming = self.loop.create_task(self._confirm())
+
+    async def _confirm(self) -> None:
+        with contextlib.suppress(*DRIVER_ERRORS):  # whoever has to connect anew meets it too
+            await self.way.confirm()
 
     # Waiting
 
@@ -166,7 +178,7 @@ class Pipe:
         for wire in wires:
             for call in wire.batch:
                 call.settle(error)
-        tasks = [wire.task for wire in wires if wire.task is not None]
+        tasks = [task for task in (self._confirming, *[wire.task for wire in wires]) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -29,7 +29,11 @@ class Script(NamedTuple):
 
 def read(name: str) -> str:
     """The source of `lua/<name>.lua`, complete."""
-    text = (files(__package__) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+    return spliced((files(__package__) / "lua" / f"{name}.lua").read_text(encoding="utf-8"))
+
+
+def spliced(text: str) -> str:
+    """A source with its fragments in place."""
     return _INCLUDE.sub(lambda line: read(line[1]), text)
 
 
@@ -42,5 +46,13 @@ def script(source: str) -> Script:
 LOOKUP: Final = script(read("lookup"))
 STORE: Final = script(read("store"))
 PURGE: Final = script(read("purge"))
+FLUSH: Final = script(read("flush"))
+HOLD: Final = script(read("hold"))
+RELEASE: Final = script(read("release"))
 REPAIR: Final = script(read("repair"))
 SWEEP: Final = script(read("sweep"))
+JOIN: Final = script(read("join"))
+RENEW: Final = script(read("renew"))
+TABLE: Final = script(read("table"))
+STRIKE: Final = script(read("strike"))
+ENTER: Final = script(read("enter"))

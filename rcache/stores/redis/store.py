@@ -6,23 +6,25 @@ checks what comes back. Nothing is decided by what this process remembers.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
-import secrets
+import time
 import weakref
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-from redis import asyncio as aredis
+import orjson
 
 from rcache.core.codec import CodecError
-from rcache.core.entry import Entry, Found, Missing, Purge, Start
+from rcache.core.entry import AtHand, Entry, Found, Missing, Purge, Start
 from rcache.core.errors import ConfigurationError
-from rcache.core.keys import URL_TAG, Key, RedisNames, shard_of
+from rcache.core.keys import Key, RedisNames, shard_of
 from rcache.core.vary import merge
 from rcache.ports import Ask, Budget
-from rcache.stores.redis import scripts
-from rcache.stores.redis.address import Address
+from rcache.stores.redis import scripts, writing
+from rcache.stores.redis.address import Way
+from rcache.stores.redis.log import RedisLog
 from rcache.stores.redis.places import SPOTS, Place, Places, Spot, joined, split
 from rcache.stores.redis.records import (
     Decoded,
@@ -34,29 +36,39 @@ from rcache.stores.redis.records import (
     spell_guards,
 )
 from rcache.stores.redis.scripts import Script
-from rcache.stores.redis.sweeper import SWEEPS_LAST, SWEEPS_WAITING
+from rcache.stores.redis.sentinel import Sentinels
 from rcache.stores.redis.trips import FullError, Trips
+from rcache.stores.redis.urls import Sharded, Source, Watched, located
+from rcache.stores.redis.writing import Steps
 
 ATTEMPTS = 3  # a URL's names are asked for again when another node came to know more of them
 _NAMESPACE = re.compile(r"[^\s{}\x00-\x1f\x7f]+")
 _STORES: weakref.WeakSet[RedisStore] = weakref.WeakSet()
 
 Arguments = tuple[bytes, ...]
+T = TypeVar("T")
 
 
 class RedisStore:
-    """`rcache.ports.Store` on one Redis server. Opens by itself, in each loop and thread that uses it."""
+    """`rcache.ports.Store` on one Redis server, or on the one that sentinels name as the primary.
+
+    Opens by itself, in each loop and thread that uses it.
+    """
 
     def __init__(
         self,
-        url_or_client: str | aredis.Redis,
+        source: Source,
         *,
         namespace: str = "rcache",
         max_variants: int = 32,
         max_marks: int = 1_000_000,
         shards: int = 1,
         quarantine: float = 20.0,
+        is_strict: bool = False,
+        near_lease: float = 2.0,
     ) -> None:
+        """`quarantine`: the longest hold, in seconds. `is_strict`: writes wait for the near caches of live nodes, even where
+        the server does not know any more that there are some; `near_lease` is then how long one may live unseen."""
         if not _NAMESPACE.fullmatch(namespace):
             raise ConfigurationError(f"namespace {namespace!r}: leave out braces, blanks and control characters")
         if min(max_variants, max_marks, shards) < 1:
@@ -65,20 +77,29 @@ class RedisStore:
         self.max_marks = max_marks
         self.shards = shards
         self.quarantine = quarantine
+        self.is_strict = is_strict
+        self.near_lease = near_lease
         self.names = RedisNames(namespace)
         self.lookup_script = scripts.LOOKUP
         self.store_script = scripts.STORE
         self.purge_script = scripts.PURGE
+        self.flush_script = scripts.FLUSH
+        self.hold_script = scripts.HOLD
+        self.release_script = scripts.RELEASE
         self.repair_script = scripts.REPAIR
-        self._trips = Trips(Address(url_or_client), self._all_scripts, self.names.sweep.encode())
+        self.table_script = scripts.TABLE
+        self.strike_script = scripts.STRIKE
+        self._sequence = self.names.sequence.encode()
+        self.way = _way(source, self._sequence)
+        self._trips = Trips(self.way, self._all_scripts, self.names.sweep.encode())
         self.counters = self._trips.counters
         self._places = Places(self.names)
-        self._sequence = self.names.sequence.encode()
-        self._guards: Arguments = tuple(
+        self.guards: Arguments = tuple(
             [key.encode() for shard in range(shards) for key in (self.names.guard(shard), self.names.marks(shard))]
         )
-        self._keys = 3 + len(self._guards)
-        self._epoch = b""
+        self._keys = 3 + len(self.guards)
+        self.epoch = b""  # that the server was last seen in
+        self._watchers: list[Callable[[], None]] = []
         self._last: tuple[bytes, bytes, Start] | None = None
         self._is_sweep_due = False
         self._decoded = Decoded()
@@ -99,7 +120,7 @@ class RedisStore:
         """Entries that were found but could not be read, or were somebody else's."""
         return self.counters.damaged
 
-    def at_hand(self, key: Key) -> Found | None:
+    def at_hand(self, key: Key) -> AtHand | None:
         """None: every answer takes a trip."""
         return None
 
@@ -126,7 +147,8 @@ class RedisStore:
         if entry is None:
             return await self._miss(budget, names, reply)
         _, epoch, number, seconds, microseconds = reply[:5]
-        self._epoch = epoch
+        if epoch != self.epoch:
+            self._enter(epoch)
         now = int(seconds) + int(microseconds) / 1e6
         start = self._start_of(epoch, number)
         return Found(entry, now, start, names) if entry.gone_at > now else Missing(start, now, "absent", names)
@@ -143,7 +165,7 @@ class RedisStore:
 
     def _question(self, place: Place, key: bytes, names: tuple[str, ...], held: bytes) -> bytes:
         """The packed command of a lookup; it is the same for each hit of an entry."""
-        keys = (self._sequence, place.vary, key, *self._guards)
+        keys = (self._sequence, place.vary, key, *self.guards)
         return self.lookup_script.call(self._keys, *keys, joined(names), held)
 
     def _decode(self, place: Place, spot: Spot, names: tuple[str, ...], record: Record) -> Entry | None:
@@ -160,24 +182,51 @@ class RedisStore:
         verdict, epoch, number, seconds, microseconds = reply[:5]
         if verdict == b"lost":
             return await self._repair(budget, names)
+        if verdict == b"abandoned":
+            number = await self._bury(reply[5], budget)
+            verdict = b"purged"
         if verdict == b"damaged":
             self.counters.damaged += 1
-        self._epoch = epoch
+        if epoch != self.epoch:
+            self._enter(epoch)
         start = None if verdict == b"quarantine" else self._start_of(epoch, number)
         return Missing(start, int(seconds) + int(microseconds) / 1e6, _REASONS[verdict], names)
 
+    async def _bury(self, abandoned: bytes, budget: Budget) -> bytes:
+        """Purges tags whose holds ran out, as their writers would have; the purge's number."""
+        step = writing.purge_step(self, orjson.loads(abandoned))
+        reply = await self._trips.spend(step.script.call(len(step.keys), *step.keys, *step.arguments), budget)
+        if reply[1]:
+            self._trips.sweep()
+        number: bytes = reply[0]
+        return number
+
     async def _repair(self, budget: Budget, names: tuple[str, ...]) -> Missing:
         """Makes again what was found missing, and tells from when on a fill may be stored."""
-        has_seen = 1 if self._epoch else 0
-        arguments = (secrets.token_hex(8).encode(), b"%d" % has_seen, b"%d" % (self.quarantine * 1000))
-        command = self.repair_script.call(1 + len(self._guards), self._sequence, *self._guards, *arguments)
-        reply = await self._trips.spend(command, budget)
+        step = writing.repair_step(self)
+        reply = await self._trips.spend(step.script.call(len(step.keys), *step.keys, *step.arguments), budget)
         epoch, number, is_quarantined, seconds, microseconds = reply
-        self._epoch = epoch
+        self._enter(epoch)
         now = int(seconds) + int(microseconds) / 1e6
         if is_quarantined:
             return Missing(None, now, "quarantine", names)
         return Missing(self._start_of(epoch, number), now, "lost", names)
+
+    def log(self) -> RedisLog:
+        """A way to the log, for a node that keeps entries near."""
+        return RedisLog(self.way, self.names, max(1.0, self.near_lease))
+
+    def watch_epoch(self, changed: Callable[[], None]) -> None:
+        """`changed` is called, in whatever thread notices it, when what this process knew of the server may be lost."""
+        self._watchers.append(changed)
+
+    def _enter(self, epoch: bytes) -> None:
+        if not epoch or epoch == self.epoch:
+            return
+        is_first, self.epoch = not self.epoch, epoch
+        if not is_first:
+            for changed in self._watchers:
+                changed()
 
     def _start_of(self, epoch: bytes, number: bytes) -> Start:
         """The sequence as Redis told it. Between two purges it stays the same."""
@@ -192,7 +241,9 @@ class RedisStore:
         """Whether the entry was accepted, under the variant that `names` (and those remembered for the URL) select."""
         place = self._places.of(ask)
         guards = spell_guards(self.names, entry.tags, self.shards)
-        registries = [self.names.registry(shard_of(tag, self.shards), tag).encode() for tag in _listed(entry.tags)]
+        registries = [
+            self.names.registry(shard_of(tag, self.shards), tag).encode() for tag in writing.listed(entry.tags)
+        ]
         ends = int(entry.gone_at * 1000)
         for _ in range(ATTEMPTS):
             considered = place.considered(names)
@@ -203,6 +254,8 @@ class RedisStore:
                     self._is_sweep_due = False
                     self._trips.sweep()
                 return True
+            if reply[0] == b"abandoned":
+                await self._bury(reply[1], budget)
             if reply[0] != b"vary":
                 return False
             place.names = merge(place.names, split(reply[1]))
@@ -237,41 +290,79 @@ class RedisStore:
             return [b"full"]
         return reply
 
-    # Purging
+    # What writers do
 
-    async def purge(self, tags: Sequence[str], timeout: float) -> Purge:
+    async def hold(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+        """Nothing that carries one of `tags` is used or stored until `transaction` is over, or `lasts` seconds have passed."""
+        await self._carry_out(writing.holding(self, tags, transaction, lasts), timeout)
+
+    def hold_sync(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+        """`hold`, from any thread."""
+        self._carry_out_sync(writing.holding(self, tags, transaction, lasts), timeout)
+
+    async def release(self, tags: Sequence[str], transaction: str, timeout: float) -> None:
+        """What the transaction held is good again: it changed nothing."""
+        await self._carry_out(writing.releasing(self, tags, transaction), timeout)
+
+    def release_sync(self, tags: Sequence[str], transaction: str, timeout: float) -> None:
+        """`release`, from any thread."""
+        self._carry_out_sync(writing.releasing(self, tags, transaction), timeout)
+
+    async def purge(self, tags: Sequence[str], timeout: float, transaction: str = "") -> Purge:
         """No entry that carries one of `tags`, and was started before, is used by anybody after this returned."""
-        keys, arguments = self._purging(tags)
-        purged = _purged(await self._trips.take(self.purge_script.call(keys, *arguments), timeout))
-        if purged.entries:
-            self._trips.sweep()
-        return purged
+        return self._swept(await self._carry_out(writing.purging(self, tags, transaction), timeout))
 
-    def purge_sync(self, tags: Sequence[str], timeout: float, *, probe: bool = False) -> Purge:
+    def purge_sync(self, tags: Sequence[str], timeout: float, transaction: str = "", *, probe: bool = False) -> Purge:
         """`purge`, from any thread, with no event loop. A probe goes out even while the breaker is open."""
-        keys, arguments = self._purging(tags)
-        purged = _purged(self._trips.take_sync(self.purge_script, keys, arguments, timeout, probe))
+        purged = self._carry_out_sync(writing.purging(self, tags, transaction), timeout, probe)
         if purged.entries:
             self._is_sweep_due = True
+        return purged
+
+    def flush_sync(self, timeout: float, *, probe: bool = False) -> Purge:
+        """No entry that was started before is used by anybody after this returned."""
+        return self._carry_out_sync(writing.flushing(self), timeout, probe)
+
+    async def _carry_out(self, steps: Steps[T], timeout: float) -> T:
+        reply = None
+        while True:
+            try:
+                step = steps.send(reply)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            if isinstance(step, float):
+                await asyncio.sleep(step)
+            else:
+                command = step.script.call(len(step.keys), *step.keys, *step.arguments)
+                reply = await self._trips.take(command, timeout)
+
+    def _carry_out_sync(self, steps: Steps[T], timeout: float, probe: bool = False) -> T:
+        reply = None
+        while True:
+            try:
+                step = steps.send(reply)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            if isinstance(step, float):
+                time.sleep(step)
+            else:
+                arguments = (*step.keys, *step.arguments)
+                reply = self._trips.take_sync(step.script, len(step.keys), arguments, timeout, probe)
+
+    def _swept(self, purged: Purge) -> Purge:
+        if purged.entries:
+            self._trips.sweep()
         return purged
 
     async def swept(self) -> None:
         """Returns when this loop has freed the bytes of what it purged."""
         await self._trips.swept()
 
-    def _purging(self, tags: Sequence[str]) -> tuple[int, Arguments]:
-        tags = list(dict.fromkeys(tags))
-        name = secrets.token_hex(8)
-        keys: list[bytes] = [self._sequence, self.names.sweep.encode()]
-        for position, tag in enumerate(_listed(tags)):
-            keys.append(self.names.registry(shard_of(tag, self.shards), tag).encode())
-            keys.append(self.names.swept(name, position).encode())
-        guards = spell_guards(self.names, tags, self.shards)
-        bounds = (b"%d" % bound for bound in (self.max_marks, SWEEPS_WAITING, SWEEPS_LAST))
-        return len(keys), (*keys, guards, *bounds)
-
     def _all_scripts(self) -> tuple[Script, ...]:
-        return self.lookup_script, self.store_script, self.purge_script, self.repair_script, scripts.SWEEP
+        often = (self.lookup_script, self.store_script, self.purge_script, self.hold_script, self.release_script)
+        return (*often, self.repair_script, self.table_script, self.strike_script, scripts.SWEEP)
 
     def forget_parent(self) -> None:
         """In a forked child: connections are the parent's, and locks may be held by threads that are not here."""
@@ -291,19 +382,18 @@ _REASONS = {
     b"absent": "absent",
     b"damaged": "damaged",
     b"former": "lost",
+    b"held": "held",
     b"purged": "purged",
     b"quarantine": "quarantine",
     b"vary": "absent",
 }
 
 
-def _listed(tags: Sequence[str]) -> list[str]:
-    """The tags that have a registry: nobody lists the entries of a URL's implicit tag."""
-    return [tag for tag in tags if not tag.startswith(URL_TAG)]
-
-
-def _purged(reply: list[Any]) -> Purge:
-    return Purge(int(reply[0]), int(reply[1]))
+def _way(source: Source, sequence: bytes) -> Way:
+    place = located(source)
+    if isinstance(place, Sharded):
+        raise ConfigurationError("a RedisStore lies on one server")
+    return Sentinels(place, sequence) if isinstance(place, Watched) else place
 
 
 def _forget_parents() -> None:

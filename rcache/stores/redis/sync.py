@@ -3,47 +3,65 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 from redis import exceptions as driver
 
-from rcache.stores.redis.address import Address
+from rcache.stores.redis.address import Way
 from rcache.stores.redis.scripts import Script
 from rcache.stores.redis.wire import Counters
 
 KEPT = 4  # idle connections
 
 
+class Idle(NamedTuple):
+    """A connection that waits for its next call, how long it waits for replies, and on which way it was made."""
+
+    timeout: float
+    generation: int
+    connection: redis.Connection
+
+
 class SyncPipe:
     """A few blocking connections, one call at a time on each. Safe in threads; not shared across a fork."""
 
-    def __init__(self, address: Address, counters: Counters) -> None:
-        self._address = address
+    def __init__(self, way: Way, counters: Counters) -> None:
+        self._way = way
         self._counters = counters
         self._lock = threading.Lock()
-        self._idle: list[tuple[float, redis.Connection]] = []
+        self._idle: list[Idle] = []
 
     def call(self, script: Script, keys: int, arguments: tuple[bytes, ...], timeout: float) -> Any:
         """The reply of `script`, whose first `keys` arguments are keys. Raises the driver's errors."""
-        connection, is_reused = self._take(timeout)
+        if not self._way.is_sure:
+            self._way.confirm_sync(timeout)
+        idle = self._take(timeout)
+        used = idle or self._connect(timeout)
         try:
             try:
-                reply = self._exchange(connection, script, keys, arguments)
+                reply = self._exchange(used.connection, script, keys, arguments)
             except driver.ConnectionError:
                 # Closed by the other side while idle; a second purge does no harm.
-                if not is_reused:
+                if idle is None:
                     raise
-                connection.disconnect()  # type: ignore[no-untyped-call]
-                reply = self._exchange(connection, script, keys, arguments)
+                _disconnect([used])
+                used = self._connect(timeout)
+                reply = self._exchange(used.connection, script, keys, arguments)
         except driver.ResponseError:
-            self._give_back(timeout, connection)
+            self._give_back(used)
             raise
         except BaseException:
-            connection.disconnect()  # type: ignore[no-untyped-call]
+            _disconnect([used])
             raise
-        self._give_back(timeout, connection)
+        self._give_back(used)
         return reply
+
+    def _connect(self, timeout: float) -> Idle:
+        connection = self._way.sync_connection(timeout)
+        generation = self._way.generation
+        greet(self._way, connection)
+        return Idle(timeout, generation, connection)
 
     def _exchange(self, connection: redis.Connection, script: Script, keys: int, arguments: tuple[bytes, ...]) -> Any:
         self._counters.trips += 1
@@ -55,24 +73,43 @@ class SyncPipe:
             connection.send_command("EVAL", script.source, keys, *arguments)  # type: ignore[no-untyped-call]
             return connection.read_response(disable_decoding=True)
 
-    def _take(self, timeout: float) -> tuple[redis.Connection, bool]:
+    def _take(self, timeout: float) -> Idle | None:
+        """A connection that waits that long for replies, and leads where it should."""
         with self._lock:
-            for position, (its_timeout, connection) in enumerate(self._idle):
-                if its_timeout == timeout:
-                    del self._idle[position]
-                    return connection, True
-        return self._address.sync_connection(timeout), False
+            former = [idle for idle in self._idle if idle.generation != self._way.generation]
+            self._idle = [idle for idle in self._idle if idle.generation == self._way.generation]
+            found = next((idle for idle in self._idle if idle.timeout == timeout), None)
+            if found is not None:
+                self._idle.remove(found)
+        _disconnect(former)
+        return found
 
-    def _give_back(self, timeout: float, connection: redis.Connection) -> None:
+    def _give_back(self, idle: Idle) -> None:
         with self._lock:
-            self._idle.append((timeout, connection))
-            surplus = self._idle.pop(0) if len(self._idle) > KEPT else None
-        if surplus is not None:
-            surplus[1].disconnect()  # type: ignore[no-untyped-call]
+            self._idle.append(idle)
+            surplus = [self._idle.pop(0)] if len(self._idle) > KEPT else []
+        _disconnect(surplus)
 
     def close(self) -> None:
         """Closes what is idle; what is under way closes nothing and may be used again."""
         with self._lock:
             idle, self._idle = self._idle, []
-        for _, connection in idle:
-            connection.disconnect()  # type: ignore[no-untyped-call]
+        _disconnect(idle)
+
+
+def greet(way: Way, connection: redis.Connection) -> None:
+    """Opens a connection, and says what it has to begin with."""
+    greeting = way.greeting()
+    try:
+        connection.connect()  # type: ignore[no-untyped-call]
+        if greeting is not None:
+            connection.send_packed_command([greeting])  # type: ignore[no-untyped-call]
+            way.greeted(connection.read_response(disable_decoding=True))
+    except BaseException:
+        connection.disconnect()  # type: ignore[no-untyped-call]
+        raise
+
+
+def _disconnect(connections: list[Idle]) -> None:
+    for idle in connections:
+        idle.connection.disconnect()  # type: ignore[no-untyped-call]

@@ -10,9 +10,9 @@ from redis import exceptions as driver
 
 from rcache.core.errors import BackendError
 from rcache.ports import Budget
-from rcache.stores.redis.address import Address
+from rcache.stores.redis.address import Way
 from rcache.stores.redis.breaker import Breaker
-from rcache.stores.redis.failures import DRIVER_ERRORS, REFUSALS, refusal, translated
+from rcache.stores.redis.failures import DRIVER_ERRORS, REFUSALS, ReplicaError, refusal, translated
 from rcache.stores.redis.pipe import Pipe
 from rcache.stores.redis.scripts import Script
 from rcache.stores.redis.sweeper import Sweeper
@@ -30,9 +30,9 @@ class FullError(BackendError):
 class Trips:
     """Every way of one store to its server. Opens by itself, in each loop and thread that uses it."""
 
-    def __init__(self, address: Address, scripts: Callable[[], tuple[Script, ...]], sweeps: bytes) -> None:
+    def __init__(self, way: Way, scripts: Callable[[], tuple[Script, ...]], sweeps: bytes) -> None:
         self.counters = Counters()
-        self._address = address
+        self._way = way
         self._scripts = scripts
         self._sweeps = sweeps
         self._start_closed()
@@ -41,7 +41,7 @@ class Trips:
         self._breaker = Breaker()
         self._pipes: dict[asyncio.AbstractEventLoop, Pipe] = {}
         self._sweepers: dict[asyncio.AbstractEventLoop, Sweeper] = {}
-        self._sync = SyncPipe(self._address, self.counters)
+        self._sync = SyncPipe(self._way, self.counters)
 
     @property
     def is_down(self) -> bool:
@@ -106,6 +106,8 @@ class Trips:
         if isinstance(error, driver.OutOfMemoryError):
             return FullError("Redis is full")
         failure = translated(error)
+        if isinstance(failure, ReplicaError):
+            self._way.doubt()
         self._breaker.fail(str(failure))
         return failure
 
@@ -115,7 +117,7 @@ class Trips:
         pipe = self._pipes.get(loop)
         if pipe is None:
             self._forget_closed_loops()
-            pipe = self._pipes[loop] = Pipe(self._address, self._scripts(), self.counters)
+            pipe = self._pipes[loop] = Pipe(self._way, self._scripts(), self.counters)
         return pipe
 
     def _sweeper(self, pipe: Pipe) -> Sweeper:

@@ -56,6 +56,7 @@ class Wire:
     def __init__(self, pipe: Pipe) -> None:
         self.pipe = pipe
         self.connection: aredis.Connection | None = None
+        self.generation = 0  # of the way on which the connection was made
         self.task: asyncio.Task[None] | None = None
         self.batch: list[Call] = []
         self.owing_since: float | None = None  # since when a reply is due that nobody waits for
@@ -65,15 +66,20 @@ class Wire:
         self.task = self.pipe.loop.create_task(self._work())
 
     async def _work(self) -> None:
+        way = self.pipe.way
         try:
             while self.pipe.queue:
                 # Connecting comes first: meanwhile another connection may take the calls.
-                connection = self.connection or await self._connect()
+                connection = self.connection
+                if connection is None or not way.is_sure or self.generation != way.generation:
+                    connection = await self._find()
                 self.batch = self.pipe.take()
                 if self.batch:
                     await self._serve(connection)
                 self.batch = []
                 self.owing_since = None
+                if way.is_aging:
+                    self.pipe.confirm()
         except DRIVER_ERRORS as error:
             await self.disconnect()
             self.pipe.fail(self, error)
@@ -87,18 +93,32 @@ class Wire:
             self.task = None
             self.pipe.resume()
 
+    async def _find(self) -> aredis.Connection:
+        """The connection, or a new one where that leads to a server which must not be asked any more."""
+        way = self.pipe.way
+        if self.connection is not None and not way.is_sure:
+            await way.confirm()
+        if self.generation != way.generation:
+            await self.disconnect()
+        return self.connection or await self._connect()
+
     async def _connect(self) -> aredis.Connection:
         await self.pipe.outlive_no_loop()
-        connection = self.pipe.address.connection()
+        way = self.pipe.way
+        connection = await way.connection()
+        generation, greeting = way.generation, way.greeting()
         try:
             # A server that is stopped accepts connections, and then says nothing.
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await connection.connect()  # type: ignore[no-untyped-call]
                 await self._load(connection)
+                if greeting is not None:
+                    await connection.send_packed_command([greeting], check_health=False)
+                    way.greeted(await connection.read_response(disable_decoding=True))
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        self.connection = connection
+        self.connection, self.generation = connection, generation
         return connection
 
     async def _load(self, connection: aredis.Connection) -> None:

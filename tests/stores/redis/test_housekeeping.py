@@ -19,7 +19,7 @@ async def test_every_key_ends_by_itself_but_for_the_few_that_promises_rest_on(ha
 
     endless = {key.decode() for key in harness.all_keys() if harness.client.pttl(key) == -1}
 
-    assert endless == {store.names.sequence, store.names.guard(0), store.names.marks(0)}
+    assert endless == {store.names.sequence, store.names.log, store.names.guard(0), store.names.marks(0)}
 
 
 async def test_an_entry_ends_with_its_freshness(harness: RedisHarness):

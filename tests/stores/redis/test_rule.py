@@ -103,7 +103,62 @@ async def history_decides(harness: RedisHarness) -> bool:
     return isinstance(await store.lookup(Request(), budget()), Found)
 
 
+async def hold_decides(harness: RedisHarness) -> bool:
+    """Somebody is about to commit."""
+    store = harness.store
+    await fill(store, Request())
+    await store.hold(["article:7"], "t1", 20.0, 5.0)
+    return isinstance(await store.lookup(Request(), budget()), Found)
+
+
+async def deadline_decides(harness: RedisHarness) -> bool:
+    """A writer died after COMMIT: what it held is purged for it."""
+    store = harness.store
+    await fill(store, Request())
+    await store.hold(["article:7"], "t1", 0.001, 5.0)
+    await harness.advance(1.0)
+    await store.lookup(Request(), budget())
+    return isinstance(await store.lookup(Request(), budget()), Found)
+
+
+async def survival_decides(harness: RedisHarness) -> bool:
+    """A purge of somebody else's does not end what is held."""
+    store = harness.store
+    await store.hold(["article:7"], "t1", 20.0, 5.0)
+    await store.purge(["article:7"], 5.0, "t2")
+    missing = await start_of(store, Request())
+    await store.store(Request(), (), entry_of(missing.start, missing.now), budget())
+    return isinstance(await store.lookup(Request(), budget()), Found)
+
+
+async def placing_again_decides(harness: RedisHarness) -> bool:
+    """A guard was lost with a hold in it, which is renewed; then the quarantine ends."""
+    store = harness.store
+    await fill(store, Request())
+    await store.hold(["article:7"], "t1", 60.0, 5.0)
+    await harness.lose_guard("article:7")
+    await start_of_loss(store)
+    await store.hold(["article:7"], "t1", 60.0, 5.0)
+    await harness.advance(30.0)
+    missing = await start_of(store, Request(b"/other"))
+    await store.store(Request(), (), entry_of(missing.start, missing.now), budget())
+    return isinstance(await store.lookup(Request(), budget()), Found)
+
+
+async def start_of_loss(store) -> None:
+    assert (await store.lookup(Request(), budget())).start is None
+
+
 CLAUSES = [
+    (hold_decides, "objection = 'held'", ""),
+    (hold_decides, "HINCRBY', guard, 'held', 1)", "HINCRBY', guard, 'unheld', 1)"),
+    (
+        deadline_decides,
+        "if #abandoned > 0 then return 'abandoned', abandoned end",
+        "if #abandoned > 0 then return nil end",
+    ),
+    (survival_decides, "return holder == transaction or deadline <= now", "return true"),
+    (placing_again_decides, "      deadlines[transaction] = now + lasts\n", ""),
     (mark_decides, "if mark and tonumber(mark) > start then return 'purged' end", ""),
     (
         highest_mark_decides,
@@ -122,8 +177,8 @@ CLAUSES = [
     ),
     (
         quarantine_decides,
-        "if quarantine then return quarantine > now and 'quarantine' or 'lost' end\n  if born",
-        "if born",
+        "if quarantine then return quarantine > now and 'quarantine' or 'lost' end\n  if held",
+        "if held",
     ),
     (
         history_decides,
@@ -131,7 +186,7 @@ CLAUSES = [
         "",
     ),
 ]
-SCRIPTS = ("lookup", "store", "purge", "repair")
+SCRIPTS = ("lookup", "store", "hold", "purge", "repair")
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@
 --            hit         followed by the entry's fields
 --            absent, damaged, lost, quarantine, purged
 --            former      an entry of an earlier epoch, or from before its guard was born
+--            held        somebody is about to commit
+--            abandoned   followed by the tags, as JSON, with a hold that ran out: the caller purges them
 --            vary        followed by names that were not considered
 --            forbidden   followed by the error; `replica` alone: this server must not answer
 --@include rule
@@ -60,8 +62,9 @@ if not is_whole or entry[1] ~= epoch then
 end
 
 if start > tonumber(number) then return answer('former') end -- the sequence was set back
-local judged, objection = pcall(judge_all, epoch, start, now, shards)
+local judged, objection, abandoned = pcall(judge_all, epoch, start, now, shards)
 if not judged then return answer('damaged') end
+if abandoned then return answer(objection, cjson.encode(abandoned)) end
 if objection then return answer(objection) end
 if held == '' then return answer('hit', unpack(entry)) end
 -- All that was judged is compared, so that no damage under an intact sum can speak for the copy.

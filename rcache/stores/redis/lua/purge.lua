@@ -5,17 +5,24 @@
 -- no guard: where those are lost nothing is served anyway, and who makes them again is born after this purge.
 --
 -- KEYS[1]    the sequence
--- KEYS[2]    the registries to be swept
--- KEYS[3..]  registry of a tag, and the new name it is swept under, in turns
+-- KEYS[2]    the log
+-- KEYS[3]    the registries to be swept
+-- KEYS[4..]  registry of a tag, and the new name it is swept under, in turns
 -- ARGV[1]    the tags by shard, as an entry spells them: JSON [[guard, marks, tag, ...], ...]
 -- ARGV[2]    how many marks a shard may hold
 -- ARGV[3]    how many registries may wait to be swept, and ARGV[4] for how many milliseconds
--- returns    {number, entries}: the purge's number, and how many entries the registries held
+-- ARGV[5]    the transaction whose holds on the tags end with this; empty if none
+-- ARGV[6]    how many records the log keeps, and ARGV[7] for how many milliseconds
+-- returns    {number, entries, epoch, record, awaited, strict}: the purge's number, how many entries the registries held, the
+--            number of the log's record (it and the epoch empty where there is no epoch), 1 unless every tag had a hold of
+--            the transaction, 1 if strict nodes may be there
 --@include rule
 --@include put
+--@include holds
+--@include log
 
-local sequence, sweeps = KEYS[1], KEYS[2]
-local shards, max_marks = cjson.decode(ARGV[1]), tonumber(ARGV[2])
+local sequence, log, sweeps = KEYS[1], KEYS[2], KEYS[3]
+local shards, max_marks, transaction = cjson.decode(ARGV[1]), tonumber(ARGV[2]), ARGV[5]
 
 local info, refusal = history()
 if not info then
@@ -40,10 +47,12 @@ local function forget(guard, marks, surplus)
   end
 end
 
+local epoch = standing(sequence, info)
 local number = put('HINCRBY', sequence, 'n', 1)
 local mark = string.format('%.0f', number)
 
 -- Numbers only grow. If this one does not, the sequence was set back, and nothing can be judged by numbers any more.
+if (tonumber(redis.call('HGET', sequence, 'last') or '') or 0) >= number then redis.call('HDEL', sequence, 'epoch') end
 for _, shard in ipairs(shards) do
   local highest = redis.pcall('ZRANGE', shard[2], -1, -1, 'WITHSCORES')
   if not highest.err and highest[2] and tonumber(highest[2]) >= number then redis.call('HDEL', sequence, 'epoch') end
@@ -61,18 +70,30 @@ for _, shard in ipairs(shards) do
   if surplus > 0 then forget(shard[1], shard[2], math.min(surplus, #shard + 16)) end
 end
 
-local epoch = redis.call('HGET', sequence, 'epoch')
+
+-- Then the log, and the holds: what this transaction held, and what nobody else came to end.
+local now, changes, ended = clock(), {}, 0
+local function ends(holder, deadline)
+  if holder == transaction then ended = ended + 1 end
+  return holder == transaction or deadline <= now
+end
+for _, shard in ipairs(shards) do lift(shard, ends, changes, true) end
+epoch = redis.call('HGET', sequence, 'epoch') and epoch
+local awaited = ended < #changes and 1 or 0
+local logged = append(sequence, log, epoch, 'purge', changes, awaited, now, {ARGV[6], tonumber(ARGV[7])})
+
 local entries = 0
-for position = 3, #KEYS, 2 do
+for position = 4, #KEYS, 2 do
   local held = redis.pcall('ZCARD', KEYS[position])
   if type(held) == 'number' and held > 0 then
     entries = entries + held
     redis.call('RENAME', KEYS[position], KEYS[position + 1])
-    put('LPUSH', sweeps, cjson.encode({KEYS[position + 1], epoch, number}))
+    put('LPUSH', sweeps, cjson.encode({KEYS[position + 1], epoch or '', number}))
   end
 end
 if entries > 0 then
   redis.call('LTRIM', sweeps, 0, ARGV[3] - 1)
   redis.call('PEXPIRE', sweeps, ARGV[4])
 end
-return {mark, entries}
+local is_strict = redis.call('HGET', sequence, 'near') == 'strict'
+return {mark, entries, epoch or '', logged or '', awaited, is_strict and 1 or 0}

@@ -5,14 +5,15 @@
 -- after it was seen missing: nothing older can be judged, so nothing older is used.
 --
 -- KEYS[1]    the sequence
--- KEYS[2..]  guard and marks of every shard, in turns
+-- KEYS[2]    the log
+-- KEYS[3..]  guard and marks of every shard, in turns
 -- ARGV[1]    a random id, in case an epoch is to be made
 -- ARGV[2]    1 if the caller has seen an epoch before: what it knew may be lost, so quarantine
 -- ARGV[3]    milliseconds of quarantine
 -- returns    {epoch, number, 1 if in quarantine else 0, seconds, microseconds}
 --@include rule
 
-local sequence = KEYS[1]
+local sequence, log = KEYS[1], KEYS[2]
 local fresh, seen, quarantine = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
 
 local info, refusal = history()
@@ -47,13 +48,16 @@ if not epoch then
   number = take()
   epoch = fresh
   redis.call('HSET', sequence, 'epoch', epoch, 'replid', string.match(info, 'master_replid:(%w+)'))
-  for position = 2, #KEYS, 2 do
+  -- The log begins anew too: its numbers are another epoch's.
+  redis.call('HDEL', sequence, 'last', 'cut', 'cut_at')
+  redis.call('UNLINK', log)
+  for position = 3, #KEYS, 2 do
     make(epoch, KEYS[position], KEYS[position + 1], number, is_quarantined)
   end
 end
 
 local in_quarantine = 0
-for position = 2, #KEYS, 2 do
+for position = 3, #KEYS, 2 do
   local guard, marks = KEYS[position], KEYS[position + 1]
   local born, ends = found(epoch, guard, marks)
   if not born then

@@ -1,10 +1,11 @@
 -- The one rule, spliced into every script that needs it, so that it exists once.
 --
 -- An entry may be used only if, for each of its tags: the guard exists and was born at or before the entry's start; the
--- tag's mark is not above its start; the guard is not in quarantine.
+-- tag's mark is not above its start; nobody holds the tag; the guard is not in quarantine.
 
 local BORN = '\1'       -- the member of the marks that repeats the guard's `born`; no tag can spell it
 local SLICE = 1000      -- tags per command: Lua's stack is finite
+local HELD = 'h:'       -- before a tag: the guard's field of its holds, "transaction deadline" one a line
 
 -- The server's time in milliseconds, and as Redis tells it.
 local function clock()
@@ -31,14 +32,14 @@ local function standing(sequence, info)
   return seq[1], seq[2]
 end
 
--- `born` and the end of the quarantine of a guard, if it is of this epoch and `repeated`, the marks' word, agrees; nil if
--- it is lost.
+-- `born`, the end of the quarantine and the number of tags held of a guard, if it is of this epoch and `repeated`, the
+-- marks' word, agrees; nil if it is lost.
 local function guarded(epoch, guard, repeated)
-  local held = redis.pcall('HMGET', guard, 'epoch', 'born', 'quarantine')
+  local held = redis.pcall('HMGET', guard, 'epoch', 'born', 'quarantine', 'held')
   if held.err or held[1] ~= epoch or not repeated then return nil end
   local born = tonumber(held[2] or '')
   if not born or born ~= tonumber(repeated) then return nil end
-  return born, tonumber(held[3] or '')
+  return born, tonumber(held[3] or ''), held[4]
 end
 
 -- `guarded` where no tag is to be judged.
@@ -53,14 +54,52 @@ local function scores(shard, first)
   return marks.err and {} or marks
 end
 
+-- The fields of a guard that tell who holds the tags from position `first` on.
+local function hold_fields(shard, first)
+  local fields = {}
+  for position = first, math.min(first + SLICE - 1, #shard) do fields[#fields + 1] = HELD .. shard[position] end
+  return fields
+end
+
+-- Who holds a tag, as its field tells: transaction -> deadline in milliseconds.
+local function holders(field)
+  local deadlines = {}
+  for transaction, deadline in string.gmatch(field, '(%S+) (%d+)') do deadlines[transaction] = tonumber(deadline) end
+  return deadlines
+end
+
+-- What the holds of one shard say: nil if nobody holds one of its tags, 'held', or 'abandoned' and the tags with a hold
+-- that ran out: its writer is dead, and they are to be purged for it.
+local function held_back(shard, now)
+  local objection, abandoned = nil, {}
+  for first = 3, #shard, SLICE do
+    for offset, field in ipairs(redis.call('HMGET', shard[1], unpack(hold_fields(shard, first)))) do
+      if field then
+        objection = 'held'
+        for _, deadline in pairs(holders(field)) do
+          if deadline <= now and abandoned[#abandoned] ~= shard[first + offset - 1] then
+            abandoned[#abandoned + 1] = shard[first + offset - 1]
+          end
+        end
+      end
+    end
+  end
+  if #abandoned > 0 then return 'abandoned', abandoned end
+  return objection
+end
+
 -- What the rule says of `start` in one shard, {guard, marks, tag, ...}: nil if it may be used, else
--- 'lost' | 'quarantine' | 'former' (born later) | 'purged'. A quarantine that ran out is still to be ended by a repair:
--- until then it is a loss.
+-- 'lost' | 'quarantine' | 'held' | 'abandoned', tags | 'former' (born later) | 'purged'. A quarantine that ran out is still
+-- to be ended by a repair: until then it is a loss.
 local function judge(epoch, start, now, shard)
   local marks = scores(shard, 3)
-  local born, quarantine = guarded(epoch, shard[1], marks[1])
+  local born, quarantine, held = guarded(epoch, shard[1], marks[1])
   if not born then return 'lost' end
   if quarantine then return quarantine > now and 'quarantine' or 'lost' end
+  if held then
+    local objection, tags = held_back(shard, now)
+    if objection then return objection, tags end
+  end
   if born > start then return 'former' end
   for first = 3, #shard, SLICE do
     if first > 3 then marks = scores(shard, first) end
@@ -71,10 +110,17 @@ local function judge(epoch, start, now, shard)
   end
 end
 
--- `judge` for every shard; the first objection.
+-- `judge` for every shard: the first objection, unless holds ran out, whose tags then come all together.
 local function judge_all(epoch, start, now, shards)
+  local objection, abandoned
   for _, shard in ipairs(shards) do
-    local objection = judge(epoch, start, now, shard)
-    if objection then return objection end
+    local verdict, tags = judge(epoch, start, now, shard)
+    objection = objection or verdict
+    if tags and abandoned then
+      for _, tag in ipairs(tags) do abandoned[#abandoned + 1] = tag end
+    end
+    abandoned = abandoned or tags
   end
+  if abandoned then return 'abandoned', abandoned end
+  return objection
 end

@@ -13,8 +13,9 @@
 -- ARGV[2]    how many variants a URL may have
 -- ARGV[3]    the end of its storage, in milliseconds of the server's clock
 -- ARGV[4..]  the entry's fields: epoch, start, guards, key, variant, stored, head, body, sum
--- returns    {'stored'}, or why not: {'purged' | 'former' | 'lost' | 'quarantine' | 'expired' | 'replica'},
---            {'vary', names that were not considered}, {'forbidden', error}
+-- returns    {'stored'}, or why not: {'purged' | 'former' | 'lost' | 'quarantine' | 'held' | 'expired' | 'replica'},
+--            {'abandoned', the tags, as JSON, with a hold that ran out}, {'vary', names that were not considered},
+--            {'forbidden', error}
 --@include rule
 --@include put
 --@include names
@@ -34,8 +35,8 @@ if ends <= now then return {'expired'} end
 local current, number = standing(sequence, info)
 if current ~= epoch then return {'lost'} end
 if start > tonumber(number) then return {'former'} end -- the sequence was set back
-local objection = judge_all(epoch, start, now, cjson.decode(guards))
-if objection then return {objection} end
+local objection, abandoned = judge_all(epoch, start, now, cjson.decode(guards))
+if objection then return {objection, abandoned and cjson.encode(abandoned)} end
 
 local needed = remembered(vary)
 if needed and not is_subset(needed, names) then return {'vary', needed} end

@@ -1,0 +1,182 @@
+"""Holds: from before a COMMIT until its purge, nothing that it may change is served.
+
+Other caches purge after the COMMIT: who asks in between is answered from before it, and where the writer is killed in between
+everybody is. Here the writer holds the tags first. Whatever then happens to it, nobody is given an entry that carries one,
+until it has purged or released them, or its hold has run out and somebody else has purged them for it.
+
+`Hold` is one transaction's: placed before COMMIT, then ended by exactly one of `purge`, `release` or, where nobody knows
+whether the COMMIT landed, `leave`. `Cache.writing` does that around a block; an integration with an ORM does it around its own
+COMMIT. Every method has a twin for code without an event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable, Iterable
+
+from rcache.clock import Clock
+from rcache.core.errors import BackendError
+from rcache.engine.purge import Purged, Purger
+from rcache.engine.renewals import Renewals
+from rcache.ports import Store
+
+logger = logging.getLogger("rcache")
+
+
+class Holds:
+    """Makes the holds of one cache in this process, and renews them."""
+
+    def __init__(
+        self, store: Store, purger: Purger, *, commit_timeout: float, clock: Clock, told: Callable[[Purged], Purged]
+    ) -> None:
+        """`commit_timeout`: seconds that the longest COMMIT takes. `told` hears of each purge."""
+        self.store = store
+        self.purger = purger
+        # A COMMIT may begin while half of it remains, and that half outlives the COMMIT.
+        self.lasts = 2 * commit_timeout
+        self.clock = clock
+        self.told = told
+        self.renewals = Renewals(self.lasts / 4)
+
+    def begin(self, transaction: str | None = None) -> Hold:
+        """A hold on nothing yet; `transaction` is a random id, made here where none is given."""
+        return Hold(self, transaction or secrets.token_hex(8))
+
+
+class Hold:
+    """What one transaction holds."""
+
+    def __init__(self, holds: Holds, transaction: str) -> None:
+        self.transaction = transaction
+        self.tags: tuple[str, ...] = ()
+        self._holds = holds
+        self._store = holds.store
+        self._timeout = holds.purger.timeout
+        self._good_until = float("-inf")  # by a clock that counts suspended time
+
+    @property
+    def may_commit(self) -> bool:
+        """Whether COMMIT may be sent now: at least half of the hold remains, or nothing is held."""
+        return not self.tags or self._holds.clock.boottime() < self._good_until
+
+    # Before COMMIT
+
+    async def place(self, tags: Iterable[str] = ()) -> None:
+        """`tags` are held too from now on, and all others are renewed.
+
+        Where the store cannot be reached, `on_outage` decides: "proceed" goes on, and the purge that follows is journalled;
+        "abort" raises BackendError. Cancelled, it has ended what it may have placed, and then lets its caller go.
+        """
+        self._note(tags)
+        if not self.tags:
+            return
+        try:
+            for _ in range(2):  # where strict nodes were waited for, little may be left of it
+                sent = self._holds.clock.boottime()
+                placing = self._store.hold(self.tags, self.transaction, self._holds.lasts, self._timeout)
+                await self._holds.purger.to_the_end(asyncio.ensure_future(placing))
+                self._good_until = sent + self._holds.lasts / 2
+                if self.may_commit:
+                    break
+        except BackendError as error:
+            self._failed(error)
+        else:
+            self._holds.renewals.add(self)
+
+    def place_sync(self, tags: Iterable[str] = ()) -> None:
+        """`place` without an event loop."""
+        self._note(tags)
+        if not self.tags:
+            return
+        try:
+            for _ in range(2):
+                self.renew()
+                if self.may_commit:
+                    break
+        except BackendError as error:
+            self._failed(error)
+        else:
+            self._holds.renewals.add(self)
+
+    async def confirm(self) -> None:
+        """To be called right before COMMIT: renews what has less than half of its time left. As `place` otherwise."""
+        if not self.may_commit:
+            await self.place()
+
+    def confirm_sync(self) -> None:
+        """`confirm` without an event loop."""
+        if not self.may_commit:
+            self.place_sync()
+
+    def renew(self) -> None:
+        """Renews it, or places it again where it was lost. Blocks; raises BackendError."""
+        sent = self._holds.clock.boottime()
+        self._store.hold_sync(self.tags, self.transaction, self._holds.lasts, self._timeout)
+        self._good_until = sent + self._holds.lasts / 2
+
+    def _note(self, tags: Iterable[str]) -> None:
+        self.tags = tuple(dict.fromkeys((*self.tags, *tags)))
+
+    def _failed(self, error: BackendError) -> None:
+        if self._holds.purger.on_outage == "abort":
+            raise BackendError(f"{list(self.tags)} cannot be held, so nothing is to be committed: {error}") from error
+        logger.warning(
+            "%s cannot be held: until they are purged, others may serve what this write changes", list(self.tags)
+        )
+        self._holds.renewals.add(self)  # it may come to be held before COMMIT
+
+    # Afterwards
+
+    async def purge(self) -> Purged:
+        """COMMIT has landed: purges what was held, which ends the hold. As `Cache.invalidate` otherwise."""
+        was_busy = self._holds.renewals.discard(self)
+        purged = await self._holds.purger.purge(self.tags, transaction=self.transaction)
+        return self._ended(purged, was_busy)
+
+    def purge_sync(self) -> Purged:
+        """`purge` without an event loop."""
+        was_busy = self._holds.renewals.discard(self)
+        return self._ended(self._holds.purger.purge_sync(self.tags, transaction=self.transaction), was_busy)
+
+    def _ended(self, purged: Purged, was_busy: bool) -> Purged:
+        if was_busy and purged.landed:  # a renewal that was under way may have placed it again
+            self._holds.renewals.afterwards(self._release_quietly)
+        return self._holds.told(purged)
+
+    async def leave(self) -> Purged:
+        """Nobody knows whether COMMIT lands: purges now, and keeps the hold, which is purged again when it has run out."""
+        self._holds.renewals.discard(self)
+        return self._holds.told(await self._holds.purger.purge(self.tags))
+
+    def leave_sync(self) -> Purged:
+        """`leave` without an event loop."""
+        self._holds.renewals.discard(self)
+        return self._holds.told(self._holds.purger.purge_sync(self.tags))
+
+    async def release(self) -> None:
+        """It was rolled back, or never began: what was held is good again. Never once COMMIT was sent.
+
+        Where the store cannot be reached the hold runs out, and then costs a purge.
+        """
+        was_busy = self._holds.renewals.discard(self)
+        if self.tags:
+            with contextlib.suppress(BackendError):
+                releasing = self._store.release(self.tags, self.transaction, self._timeout)
+                await self._holds.purger.to_the_end(asyncio.ensure_future(releasing))
+        if was_busy:
+            self._holds.renewals.afterwards(self._release_quietly)
+
+    def release_sync(self) -> None:
+        """`release` without an event loop."""
+        was_busy = self._holds.renewals.discard(self)
+        self._release_quietly()
+        if was_busy:
+            self._holds.renewals.afterwards(self._release_quietly)
+
+    def _release_quietly(self) -> None:
+        if self.tags:
+            with contextlib.suppress(BackendError):
+                self._store.release_sync(self.tags, self.transaction, self._timeout)
