@@ -435,3 +435,41 @@ async def test_an_unsafe_request_streams_both_ways(cache: Cache) -> None:
     gate.open()
     assert (await posting.finish()).chunks == [b"first", b"last"]
     assert received == [b"body"]
+
+
+# What a 304 may bring
+
+
+async def test_a_304_that_names_other_selecting_fields_is_heeded_from_then_on(cache: Cache, clock: HandClock) -> None:
+    varying = [*FRESH, ("vary", "accept-language")]
+    client, origin = standing(cache, Reply(headers=FRESH), Reply(304, varying), Reply(headers=varying, body=b"en"))
+    await client.get("/", {"accept-language": "de"})
+    clock.advance(61)
+    await client.get("/", {"accept-language": "de"})
+    answer = await client.get("/", {"accept-language": "de"})
+    assert (answer.is_hit, answer.body, answer.get("vary")) == (True, b"body", "accept-language")
+    assert (await client.get("/", {"accept-language": "en"})).body == b"en"
+    assert len(origin.requests) == 3
+
+
+async def test_a_cookie_that_a_304_sets_is_for_its_client_alone(cache: Cache, clock: HandClock) -> None:
+    client, _ = standing(cache, Reply(headers=FRESH), Reply(304, [("set-cookie", "a=1")]), Reply(304))
+    await client.get("/")
+    clock.advance(61)
+    answer = await client.get("/")
+    assert (answer.status, answer.get("set-cookie"), answer.is_stored) == (200, "a=1", False)
+    clock.advance(11)  # what proved uncacheable is remembered for ten seconds
+    for _ in range(2):
+        answer = await client.get("/")
+        assert (answer.body, answer.get("set-cookie")) == (b"body", None)
+
+
+# What is gone from the standard
+
+
+@pytest.mark.parametrize("elapsed", [0, 61, 2000])
+async def test_no_warning_is_sent(cache: Cache, clock: HandClock, elapsed: int) -> None:
+    client, _ = standing(cache, Reply(headers=LENIENT), Reply(503), heuristic=True)
+    await client.get("/")
+    clock.advance(elapsed)
+    assert (await client.get("/")).get("warning") is None
