@@ -88,7 +88,6 @@ class Exchange:
     async def answer(self) -> None:
         """Decides whether the key tells this request from others', and answers it."""
         plan, scope, fields = self._plan, self._scope, self._fields
-        self._wishes = self._heeded()
         if plan.refusal is not None:
             await self._bypass(plan.refusal)
             return
@@ -329,7 +328,7 @@ class Exchange:
         await self._pass("bypass", reason)
 
     async def _pass(self, forwarded: str, detail: str) -> None:
-        if self._wishes.only_if_cached:
+        if self._heeded().only_if_cached:
             await self._time_out()
             return
         self._cache.stats.bypasses += 1

@@ -40,7 +40,7 @@ ERRORS = frozenset((500, 502, 503, 504))
 _HARMLESS = frozenset(("http.response.debug", "http.response.early_hint", "http.response.push"))
 _SENT_BY_SERVER = ("http.response.pathsend", "http.response.zerocopysend")
 _TARGETED = frozenset(TARGETS)
-_GROUPS = frozenset((CACHE_GROUPS,))
+_REPLACED = frozenset((CACHE_GROUPS, b"content-length"))  # ours says what the application's own did as well
 
 
 class Fill:
@@ -256,8 +256,8 @@ class Fill:
         headers, etag = [*self._headers, *own], None
         if entry is not None:
             own = [*entry.headers[len(entry.application_headers) :]]
-            # Cache-Groups names what the application's own did as well.
-            sent = without(self._headers, _GROUPS) if any(name in _GROUPS for name, _ in own) else self._headers
+            replaced = _REPLACED.intersection([name for name, _ in own])
+            sent = without(self._headers, replaced) if replaced else self._headers
             headers = [*sent, *own]
             headers, body, etag = represented(headers, entry, self._errand.ask.headers)
         headers += self._freshness()
@@ -270,9 +270,7 @@ class Fill:
             return "disconnect"
         if self._has_body:  # the application may have read it, and its sender would choose what everybody else gets
             return "body"
-        # A length that cannot be read, or more than one, is none that may be told to others (RFC 9110 §8.6).
-        is_promised = self._promised is not None or bool(values(self._headers, b"content-length"))
-        return "incomplete" if is_promised and self._promised != len(body) else None
+        return "incomplete" if self._promised is not None and self._promised != len(body) else None
 
     async def _deliver(
         self, message: Message, headers: list[tuple[bytes, bytes]], body: bytes, etag: bytes | None, entry: Entry | None

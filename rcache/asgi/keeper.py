@@ -11,7 +11,7 @@ from rcache.core.cache_status import forward
 from rcache.core.entry import Entry
 from rcache.core.errors import BackendError
 from rcache.core.groups import CACHE_GROUPS, export, groups
-from rcache.core.headers import RawHeaders, joined, values
+from rcache.core.headers import RawHeaders, joined, values, without
 from rcache.core.negotiation import compressed
 from rcache.core.reuse import distrusted
 from rcache.core.search import NO_VARY_SEARCH, may_state
@@ -26,6 +26,8 @@ MAX_TAGS: Final = 1000
 
 LONG: Final = 32 * 1024
 """Bytes from which a body is compressed in a thread, while the event loop does other things."""
+
+_LENGTH: Final = frozenset((b"content-length",))
 
 _LASTING: Final = frozenset(
     (
@@ -188,7 +190,10 @@ class Keeper:
         length: int,
     ) -> Entry:
         own = [*own]
-        if status != 204 and not values(headers, b"content-length"):  # it came as a stream, and is known by now
+        if status != 204 and values(headers, b"content-length") != [
+            b"%d" % length
+        ]:  # it came as a stream, or repeats it
+            headers = tuple(without(headers, _LENGTH))
             own.append((b"content-length", b"%d" % length))
         if self._plan.cache_groups and (told := export(tags[1:])) is not None:
             headers = tuple([pair for pair in headers if pair[0] != CACHE_GROUPS])  # they are among the tags

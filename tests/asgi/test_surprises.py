@@ -193,7 +193,7 @@ async def test_a_client_that_takes_only_what_is_stored_is_answered_504_wherever_
 
 @pytest.mark.parametrize(
     "lengths",
-    [["5"], ["3"], ["4", "5"], ["4", "4"], ["4, 4"], ["+4"], ["four"], [""], ["-1"]],
+    [["5"], ["3"], ["4", "5"], ["4, 5"], ["+4"], ["four"], [""], ["-1"]],
     ids=lambda lengths: " | ".join(lengths) or "empty",
 )
 async def test_an_answer_whose_length_is_not_what_it_says_is_not_stored(cache: Cache, lengths: Sequence[str]) -> None:
@@ -202,6 +202,15 @@ async def test_an_answer_whose_length_is_not_what_it_says_is_not_stored(cache: C
     client, _ = standing(cache, Reply(headers=headers, pieces=[b"body"]))
     for _ in range(2):
         assert not (await client.get("/")).is_hit
+
+
+@pytest.mark.parametrize("lengths", [["4", "4"], ["4, 4"], ["04"], [" 4 "]], ids=" | ".join)
+async def test_a_length_that_is_right_is_told_once_and_plainly(cache: Cache, lengths: Sequence[str]) -> None:
+    headers = [("cache-control", "max-age=60"), *[("content-length", length) for length in lengths]]
+    client, _ = standing(cache, Reply(headers=headers, pieces=[b"body"]))
+    first, second = await client.get("/"), await client.get("/")
+    assert (first.is_stored, first.all("content-length")) == (True, ["4"])
+    assert (second.is_hit, second.all("content-length")) == (True, ["4"])
 
 
 @pytest.mark.parametrize(
@@ -378,7 +387,7 @@ async def test_a_request_that_is_cancelled_while_its_answer_is_validated_hands_o
     assert len(origin.requests) == 3
 
 
-@pytest.mark.parametrize("kind", ["websocket", "lifespan", "something new"])
+@pytest.mark.parametrize("kind", ["websocket", "something new"])
 async def test_what_is_no_http_request_passes_untouched(cache: Cache, kind: str) -> None:
     seen: list[Any] = []
 
@@ -426,3 +435,41 @@ async def test_an_unsafe_request_streams_both_ways(cache: Cache) -> None:
     gate.open()
     assert (await posting.finish()).chunks == [b"first", b"last"]
     assert received == [b"body"]
+
+
+# What a 304 may bring
+
+
+async def test_a_304_that_names_other_selecting_fields_is_heeded_from_then_on(cache: Cache, clock: HandClock) -> None:
+    varying = [*FRESH, ("vary", "accept-language")]
+    client, origin = standing(cache, Reply(headers=FRESH), Reply(304, varying), Reply(headers=varying, body=b"en"))
+    await client.get("/", {"accept-language": "de"})
+    clock.advance(61)
+    await client.get("/", {"accept-language": "de"})
+    answer = await client.get("/", {"accept-language": "de"})
+    assert (answer.is_hit, answer.body, answer.get("vary")) == (True, b"body", "accept-language")
+    assert (await client.get("/", {"accept-language": "en"})).body == b"en"
+    assert len(origin.requests) == 3
+
+
+async def test_a_cookie_that_a_304_sets_is_for_its_client_alone(cache: Cache, clock: HandClock) -> None:
+    client, _ = standing(cache, Reply(headers=FRESH), Reply(304, [("set-cookie", "a=1")]), Reply(304))
+    await client.get("/")
+    clock.advance(61)
+    answer = await client.get("/")
+    assert (answer.status, answer.get("set-cookie"), answer.is_stored) == (200, "a=1", False)
+    clock.advance(11)  # what proved uncacheable is remembered for ten seconds
+    for _ in range(2):
+        answer = await client.get("/")
+        assert (answer.body, answer.get("set-cookie")) == (b"body", None)
+
+
+# What is gone from the standard
+
+
+@pytest.mark.parametrize("elapsed", [0, 61, 2000])
+async def test_no_warning_is_sent(cache: Cache, clock: HandClock, elapsed: int) -> None:
+    client, _ = standing(cache, Reply(headers=LENIENT), Reply(503), heuristic=True)
+    await client.get("/")
+    clock.advance(elapsed)
+    assert (await client.get("/")).get("warning") is None
