@@ -148,6 +148,7 @@ LEFT_ALONE: dict[str, tuple[list[tuple[str, str]], bytes]] = {
 
 
 @pytest.mark.parametrize(("lines", "body"), LEFT_ALONE.values(), ids=LEFT_ALONE)
+@on_one_server
 async def test_what_is_not_worth_it_or_not_allowed_is_left_alone(site: Site, lines: list[tuple[str, str]], body: bytes):
     site.wrap(standard=True, compress=True)
     site.origin.plays(response(200, lines, body))

@@ -112,6 +112,7 @@ async def test_if_modified_since_is_compared_with_date_where_nothing_says_when_i
     ],
     ids=str,
 )
+@on_one_server
 async def test_if_none_match_decides_alone(site: Site, asked: Lines, status: int):
     assert await status_of(site, [("ETag", '"v1"'), ("Last-Modified", MODIFIED)], asked) == status
 
@@ -150,6 +151,7 @@ async def test_an_etag_is_made_for_what_has_none_and_is_the_same_each_time(site:
 
 
 @pytest.mark.parametrize("status", [404, 410, 503, 301])
+@on_one_server
 async def test_conditions_speak_of_successes_only(site: Site, status: int):
     site.origin.plays(response(status, [FRESH, ("ETag", '"v1"'), ("Last-Modified", MODIFIED)], "body"))
     await site.get("/")

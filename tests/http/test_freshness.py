@@ -88,6 +88,7 @@ async def test_cache_control_says_how_long_an_answer_is_fresh(site: Site, value:
     ],
     ids=str,
 )
+@on_one_server
 async def test_lines_of_cache_control_count_together(site: Site, lines: list[str], ttl: int | None):
     assert await ttl_of(site, [("Cache-Control", line) for line in lines]) == ttl
 
@@ -273,6 +274,7 @@ async def test_the_age_that_an_origin_tells_is_the_first_of_a_list_and_a_number(
     ("age", "ttl"),
     [("59", 1), ("60", None), ("61", None), ("2147483647", None), ("2147483648", None), ("9" * 400, None)],
 )
+@on_one_server
 async def test_an_answer_that_is_as_old_as_it_is_fresh_is_stale(site: Site, age: str, ttl: int | None):
     assert await ttl_of(site, [("Cache-Control", "max-age=60"), ("Age", age)]) == ttl
 

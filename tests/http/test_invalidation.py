@@ -43,6 +43,7 @@ async def test_every_answer_that_is_no_error_does(site: Site, status: int):
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 500, 503])
+@on_one_server
 async def test_an_error_ends_nothing(site: Site, status: int):
     locations = {"Location": "/a", "Content-Location": "/a"}
     assert not await is_gone(site, "/a", response(status, locations, "no"))
@@ -71,6 +72,7 @@ async def test_a_method_whose_case_nobody_knows_is_unsafe(site: Site):
 
 @pytest.mark.parametrize("field", ["Location", "CONTENT-location"])
 @pytest.mark.parametrize("reference", ["/b?x=1", "b?x=1", "http://site.test/b?x=1", "//SITE.test:80/./a/../b?x=1#top"])
+@on_one_server
 async def test_what_the_answer_names_goes_as_well(site: Site, field: str, reference: str):
     assert await is_gone(site, "/b?x=1", response(201, {field: reference}))
 
@@ -205,6 +207,7 @@ async def test_a_write_ends_the_groups_that_its_answer_names(
 
 
 @pytest.mark.parametrize(("method", "status"), [("GET", 200), ("POST", 404), ("POST", 500)])
+@on_one_server
 async def test_only_a_write_that_succeeds_ends_groups(site: Site, method: str, status: int):
     site.wrap(profile="conformant", cache_groups=True)
     site.origin.plays(response(200, grouped('"a"'), "body"))
@@ -244,6 +247,7 @@ async def test_groups_that_cannot_be_told_whole_are_not_told(site: Site):
 
 
 @pytest.mark.parametrize("groups", ["a", '"a", 7', '"a"; "b"', "("])
+@on_one_server
 async def test_what_cannot_be_purged_as_its_origin_expects_is_not_stored(site: Site, groups: str):
     site.wrap(standard=True, cache_groups=True)
 

@@ -195,6 +195,7 @@ async def test_conditions_come_before_ranges(site: Site, if_none_match: str):
 
 
 @pytest.mark.parametrize("status", [203, 404, 299])
+@on_one_server
 async def test_only_a_200_has_parts(site: Site, status: int):
     site.origin.plays(response(status, TAGGED, BODY))
     await site.get("/")

@@ -77,6 +77,7 @@ async def test_the_fields_that_vary_names_select_an_answer(
 
 
 @pytest.mark.parametrize("vary", ["*", "X-A, *", " *", "*, X-A"])
+@on_one_server
 async def test_an_answer_that_varies_on_anything_meets_no_request(site: Site, vary: str):
     site.wrap(profile="conformant")
     varying(site, vary)
@@ -172,6 +173,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize(
     "asked", [{"Cache-Control": "no-cache"}, {"Pragma": "no-cache"}, {"Cache-Control": "max-age=0"}], ids=str
 )
+@on_one_server
 async def test_clients_force_a_miss_only_where_they_may(site: Site, asked: dict[str, str]):
     varying(site)
     told = []

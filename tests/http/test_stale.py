@@ -178,6 +178,7 @@ async def test_what_must_be_validated_is_never_served_stale(site: Site, control:
 
 
 @pytest.mark.parametrize("after", [90, 1000])
+@on_one_server
 async def test_beyond_its_staleness_the_failure_is_told(site: Site, after: float):
     await stale(site, "max-age=60, stale-if-error=30", after=after)
     site.origin.plays(response(503, (), "down"))
@@ -201,6 +202,7 @@ async def test_a_client_may_accept_a_stale_answer_for_a_failure(site: Site):
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410, 501, 505])
+@on_one_server
 async def test_other_errors_are_answers(site: Site, status: int):
     site.wrap(profile="conformant")
     await stale(site, "max-age=60, stale-if-error=1000")

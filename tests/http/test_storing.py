@@ -75,6 +75,7 @@ async def test_must_understand_sets_no_store_aside_for_statuses_that_are_underst
 @pytest.mark.parametrize(
     "lines", [["no-store"], ["max-age=60", "No-StOrE"], ['max-age=60, foo, no-store="x"']], ids=str
 )
+@on_one_server
 async def test_what_must_not_be_stored_is_not(site: Site, lines: list[str]):
     site.wrap(profile="conformant")
     assert not await is_stored(site, response(200, [("Cache-Control", line) for line in lines], "body"))
@@ -127,6 +128,7 @@ async def test_fields_that_are_named_reach_their_client_and_are_not_stored(site:
 
 
 @pytest.mark.parametrize("control", ["no-cache", "max-age=60, No-Cache", "no-cache, max-age=60, must-revalidate"])
+@on_one_server
 async def test_no_cache_is_stored_where_it_can_be_validated_and_only_there(site: Site, control: str):
     site.wrap(profile="conformant")
     site.origin.plays(
@@ -158,6 +160,7 @@ async def test_no_cache_is_stored_where_it_can_be_validated_and_only_there(site:
         ("max-age=60, public, private", False),
     ],
 )
+@on_one_server
 async def test_answers_to_requests_with_authorization_are_stored_where_they_say_so(
     site: Site, control: str, stored: bool
 ):

@@ -45,6 +45,7 @@ async def stale(site: Site, *scripts: bytes | list[bytes], headers: Given = ()) 
     ],
     ids=str,
 )
+@on_one_server
 async def test_a_stale_answer_is_asked_for_by_its_own_validators(
     site: Site, validators: list[tuple[str, str]], asked: tuple[str | None, str | None]
 ):
@@ -145,6 +146,7 @@ async def test_fields_of_a_304_replace_those_that_were_stored(
         ("Age", "7"),
     ],
 )
+@on_one_server
 async def test_fields_of_a_304_that_speak_of_bytes_or_of_a_connection_are_not_taken_over(
     site: Site, name: str, value: str
 ):
@@ -222,6 +224,7 @@ async def test_a_304_that_forbids_storing_answers_its_client_and_nobody_else(sit
     ],
     ids=str,
 )
+@on_one_server
 async def test_a_304_of_another_answer_is_followed_by_a_request_without_conditions(
     site: Site, stored: list[tuple[str, str]], received: list[tuple[str, str]]
 ):
@@ -274,6 +277,7 @@ async def test_an_origin_that_only_says_200_with_the_same_etag_still_gives_its_c
 
 
 @pytest.mark.parametrize("control", ["max-age=60, must-revalidate", "no-cache", "max-age=60, s-maxage=0"])
+@on_one_server
 async def test_what_must_be_validated_is(site: Site, control: str):
     site.origin.plays(response(200, {"Cache-Control": control, "ETag": '"v1"'}, "body"), head(304), head(304))
     await site.get("/")
@@ -367,6 +371,7 @@ async def test_a_head_that_contradicts_ends_what_is_stored(site: Site, news: lis
 
 
 @pytest.mark.parametrize("status", [404, 410, 503])
+@on_one_server
 async def test_a_head_with_another_status_freshens_nothing(site: Site, status: int):
     news = [("Cache-Control", "max-age=100"), ("ETag", '"v1"'), ("X-New", "1")]
     await stale(site, response(200, TAGGED, "body"), head(status, news), response(200, TAGGED, "new"))
