@@ -25,6 +25,7 @@ from benchmarks.payload import BODY, PATH
 from benchmarks.servers import redis_server
 from benchmarks.spread import Spread
 from rcache import Cache, CacheMiddleware, Rule, cached
+from rcache.engine.near_store import NearStore
 
 WORKERS: Final = 32
 SAMPLE_SECONDS: Final = 0.025  # CPU time of one sample: far above the clock's grain, far below a shift in load
@@ -170,6 +171,13 @@ async def _measure(url: str, rounds: int) -> dict[str, Any]:
     bare, route = Subject("bare ASGI", apps.bare()), Subject("Starlette route", apps.starlette())
     subjects = [bare, route, Subject("FastAPI route", apps.fastapi())]
     ours, caches = cached_subjects(url)
+    near = Cache(url, deadline=DEADLINE, namespace="near", near="fast")
+    caches.append(near)
+    kept = apps.starlette([Middleware(CacheMiddleware, cache=near)], cached(ttl="1h", tags=["items"]))
+    ours.insert(5, Subject("near hit", kept, cache_status="hit"))
+    await verify(ours[5])
+    assert isinstance(near.store, NearStore)
+    near.store.follow().joined.wait()
     print(f"in process: {rounds} rounds", flush=True)
     try:
         await compare([*subjects, *ours], rounds)

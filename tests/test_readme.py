@@ -36,6 +36,23 @@ async def test_the_first_application_caches_and_flushes():
     assert (await client.get("/users/2")).is_hit
 
 
+async def test_a_write_inside_writing_is_held_and_purged():
+    cache = rcache.Cache("memory://")
+    held = []
+
+    async def commit_somewhere() -> None:
+        held.extend(cache.store._guards[0].holds)
+
+    body = BLOCKS[1].replace("\n", "\n    ")
+    space: dict[str, Any] = {"cache": cache, "commit_somewhere": commit_somewhere}
+    exec(f"async def write():\n    {body}", space)
+    await space["write"]()
+    assert held == ["user:42"]
+    assert cache.stats.purges == 1
+    assert not cache.store._guards[0].holds
+    await cache.close()
+
+
 @pytest.mark.parametrize(
     ("heading", "function", "others"),
     [

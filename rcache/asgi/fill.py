@@ -322,10 +322,10 @@ class Fill:
 def _content_length(headers: Sequence[tuple[bytes, bytes]]) -> int | None:
     """The length that the response promises; None where it promises none, and negative where that cannot be read.
 
-    One that is repeated counts once (RFC 9110 §8.6).
+    One that is repeated cannot: it would go out as it came (RFC 9110 §8.6).
     """
-    said = {member.strip(OWS) for line in values(headers, b"content-length") for member in line.split(b",")}
+    said = values(headers, b"content-length")
     if not said:
         return None
-    length = said.pop()
-    return int(length) if not said and length.isdigit() and len(length) < 19 else -1
+    length = said[0].strip(OWS)
+    return int(length) if len(said) == 1 and length.isdigit() and len(length) < 19 else -1

@@ -84,7 +84,10 @@ class NearStore:
 
     async def store(self, ask: Ask, names: tuple[str, ...], entry: Entry, budget: Budget) -> bool:
         """Whether the entry was accepted."""
-        return await self.store_behind.store(ask, names, entry, budget)
+        is_accepted = await self.store_behind.store(ask, names, entry, budget)
+        if is_accepted:
+            self.near.replaced(ask.key)
+        return is_accepted
 
     async def hold(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
         """Nothing that carries one of `tags` is used or stored until `transaction` is over, or `lasts` seconds have passed."""

@@ -60,7 +60,7 @@ def entries(cache: Cache) -> int:
 # Length
 
 
-@pytest.mark.parametrize("said", [["9", "9"], ["9, 9"], ["4", "9"], ["+4"], ["many"], [""], ["4" * 30]])
+@pytest.mark.parametrize("said", [["4", "4"], ["4, 4"], ["9"], ["4", "9"], ["+4"], ["many"], [""], ["4" * 30]])
 async def test_a_length_that_is_not_that_of_the_body_keeps_it_from_being_stored(cache: Cache, said: list[str]) -> None:
     """RFC 9111 §3.3: what is not known to be complete is not stored."""
     headers = [(b"content-length", each.encode()) for each in said]
@@ -68,14 +68,6 @@ async def test_a_length_that_is_not_that_of_the_body_keeps_it_from_being_stored(
     client = scripted(cache, [start, {"type": "http.response.body", "body": b"body"}])
     await client.get("/")
     assert entries(cache) == 0
-
-
-@pytest.mark.parametrize("said", [["4"], ["4", "4"], ["4, 4"], [" 4 "]])
-async def test_a_length_that_is_repeated_counts_once(cache: Cache, said: list[str]) -> None:
-    headers = [(b"content-length", each.encode()) for each in said]
-    start = {"type": "http.response.start", "status": 200, "headers": headers}
-    client = scripted(cache, [start, {"type": "http.response.body", "body": b"body"}])
-    assert (await client.get("/")).is_stored
 
 
 # Freshness

@@ -310,8 +310,9 @@ async def test_the_second_hit_asks_the_store_no_more(log: HandLog, clock: HandCl
     assert isinstance(found, Found)
     at_hand = store.at_hand(BOOK.key)
     assert at_hand is not None
-    assert at_hand.entry is found.entry
-    assert await store.lookup(BOOK, budget()) == at_hand
+    assert at_hand[0] is found.entry
+    again = await store.lookup(BOOK, budget())
+    assert (again.now, again.start) == (at_hand[1], found.start)
     await store.purge(["book:1"], TIMEOUT)
     assert store.at_hand(BOOK.key) is None
     await store.aclose()

@@ -61,9 +61,10 @@ def test_what_was_kept_is_at_hand_with_the_server_s_time(near: NearCache, clock:
     clock.advance(1.5)
     at_hand = near.at_hand(BOOK.key)
     assert at_hand is not None
-    assert at_hand.entry is kept.entry
-    assert at_hand.now == EPOCH + SERVER_IS_AHEAD + 1.5
-    assert near.find(BOOK) == at_hand
+    entry, now = at_hand
+    assert entry is kept.entry
+    assert now == EPOCH + SERVER_IS_AHEAD + 1.5
+    assert near.find(BOOK) == Found(entry, now, Start("e", 10))
     assert near.find(Question("/other")) is None
 
 
@@ -108,7 +109,7 @@ def test_a_fill_in_place_of_what_is_served_may_begin_at_the_sequence_last_told(
 ) -> None:
     near.keep(BOOK, found(BOOK, 10))
     near.renew(Head("e", 10, 14, EPOCH + SERVER_IS_AHEAD), clock.boottime(), LEASE)
-    hit = near.at_hand(BOOK.key)
+    hit = near.find(BOOK)
     assert hit is not None
     assert hit.start == Start("e", 14)
 
@@ -162,7 +163,7 @@ def test_the_latest_takes_the_place_of_the_former(near: NearCache) -> None:
     near.keep(BOOK, found(BOOK, 10, "old"))
     latest = found(BOOK, 10, "new")
     near.keep(BOOK, latest)
-    hit = near.at_hand(BOOK.key)
+    hit = near.find(BOOK)
     assert hit is not None
     assert hit.entry is latest.entry
     assert len(near) == 1
@@ -299,6 +300,16 @@ def test_its_own_purge_need_not_be_read_first(near: NearCache) -> None:
     near.flushed(13)
     assert len(near) == 0
     assert not near.keep(BOOK, found(BOOK, 12))
+
+
+def test_what_was_stored_anew_here_is_looked_up_again(near: NearCache) -> None:
+    other, varied = Question("/book/2"), in_language(b"en", "/varied")
+    for ask, names in ((BOOK, ()), (other, ()), (varied, ("accept-language",))):
+        near.keep(ask, found(ask, 10, names=names))
+    for ask in (BOOK, varied, Question("/never kept")):
+        near.replaced(ask.key)
+    assert [near.find(ask) is None for ask in (BOOK, varied, other)] == [True, True, False]
+    assert len(near) == 1
 
 
 # Bounds

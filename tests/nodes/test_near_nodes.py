@@ -70,7 +70,7 @@ async def keep(caches: list[Cache], body: bytes, *tags: str) -> None:
 
 def at_hand(caches: list[Cache], key: Key = BOOK.key) -> list[bytes | None]:
     found = [cache.store.at_hand(key) for cache in caches]
-    return [each.entry.body if each is not None else None for each in found]
+    return [each[0].body if each is not None else None for each in found]
 
 
 async def test_hits_take_no_trip(nodes: list[Cache]) -> None:
@@ -247,7 +247,7 @@ async def test_readers_and_writers_of_many_loops_see_nothing_stale(server: Redis
     async def read(cache: Cache) -> None:
         while not is_over.is_set():
             floor = committed
-            found = cache.store.at_hand(BOOK.key) or await cache.store.lookup(BOOK, budget())
+            found = await cache.store.lookup(BOOK, budget())
             if isinstance(found, Found):
                 hits[0] += 1
                 if int(found.entry.body) < floor:

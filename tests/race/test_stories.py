@@ -1,8 +1,7 @@
 """The stories of the coherence model that both stores can meet, told through the whole middleware.
 
 Each is told twice: with all rules nobody is answered from before an invalidation that had returned, and with the rule it is about
-taken out somebody is. Of the model's rules, holds, logs and near caches are not built yet; "a mark is only ever raised"
-matters where a purge takes its number in one step and marks in another, and "quarantine" where holds were lost.
+taken out somebody is. Logs, near caches and what matters only where a step is taken in several are `test_protocol.py`'s.
 """
 
 from __future__ import annotations
@@ -107,6 +106,54 @@ async def test_however_store_and_purge_cross_nobody_is_answered_from_before(
     redis_server: RedisServer, kind: str, story: Story
 ) -> None:
     assert not await stale(story, kind, redis_server)
+
+
+# Holds
+
+
+async def asked_between_commit_and_purge(here: World) -> None:
+    """A writer that holds the row has committed, and its purge has not been sent."""
+    await here.look(0)
+    holder = await here.holder(len(here.caches) - 1)
+    await here.until(holder, "commit")
+    await here.look(0)
+    await here.until(holder, "leave the block")
+    await here.look(0)
+    await here.run(holder)
+    assert (await here.look(0)).version == 1
+
+
+async def held_by_two(here: World) -> None:
+    """One rolls back while the other has committed: what it held is still held."""
+    await here.look(0)
+    one = await here.holder(0, fails=True)
+    two = await here.holder(len(here.caches) - 1)
+    await here.until(one, "roll back")
+    await here.until(two, "leave the block")
+    await here.run(one)
+    await here.look(0)
+    await here.run(two)
+
+
+@both
+@pytest.mark.parametrize("story", [asked_between_commit_and_purge, held_by_two])
+async def test_from_a_holder_s_commit_on_nobody_is_answered_from_before(
+    redis_server: RedisServer, kind: str, story: Story
+) -> None:
+    assert not await stale(story, kind, redis_server)
+    assert await stale(story, kind, redis_server, removals.hold)
+
+
+@both
+async def test_what_a_holder_rolled_back_is_a_hit_again(redis_server: RedisServer, kind: str) -> None:
+    async with world(kind, redis_server) as here:
+        await here.look(0)
+        holder = await here.holder(0, fails=True)
+        await here.until(holder, "roll back")
+        during = await here.look(0)
+        assert not during.answer.is_hit
+        await here.run(holder)
+        assert (await here.look(0)).answer.is_hit
 
 
 # Flights

@@ -1,13 +1,15 @@
 """Applications, their caches and a database with one row, whose every step waits until the test lets it happen.
 
 The steps are those of the coherence model: a visit looks up, reads the row, answers, sends its store, and is told what became of
-it; a writer commits, sends its purge, and is told that it landed. They are paused inside the real middleware and the real
-stores. Whatever the order: a visit that began after an invalidation had returned may not be answered from before it.
+it; a writer commits, sends its purge, and is told that it landed; a holder holds, commits or rolls back, and then purges or
+releases. They are paused inside the real middleware and the real stores. Whatever the order: a visit that began after an
+invalidation had returned, or after a holder's commit, may not be answered from before it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,15 +20,18 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from rcache import Cache, CacheMiddleware, Rule
+from rcache.engine.near_store import NearStore
 from rcache.engine.single_flight import Flight
-from rcache.ports import Store
+from rcache.ports import Budget, Store
 from tests.contract.memory_harness import MemoryHarness
 from tests.contract.redis_harness import RedisHarness
+from tests.contract.support import Question
 from tests.servers import RedisServer
 from tests.support import Answer, RawClient
 
 PATIENCE = 20.0  # seconds until a step that never comes is an error
 QUARANTINE = 20.0
+NEAR_LEASE = 0.2  # seconds: the first write of each world waits for one
 TAG = "row"
 
 Change = Callable[[Store], None]
@@ -143,6 +148,20 @@ class World:
         assert purged.landed
         self.floor = max(self.floor, version)
 
+    async def holder(self, node: int = 0, *, fails: bool = False) -> Actor:
+        """Somebody writes the row on this node inside `writing`, and commits; with `fails`, rolls back."""
+        return await self._enter(Actor(f"holder {len(self.actors)} on {node}"), self._hold(node, fails))
+
+    async def _hold(self, node: int, fails: bool) -> None:
+        with contextlib.suppress(ZeroDivisionError):
+            async with self.caches[node].writing(TAG):
+                await pause("roll back" if fails else "commit")
+                if fails:
+                    raise ZeroDivisionError
+                self.version += 1
+                self.floor = self.version
+                await pause("leave the block")
+
     async def write(self, node: int = 0) -> None:
         """A whole write: committed, invalidated, and that has returned."""
         await self.run(await self.writer(node))
@@ -227,7 +246,7 @@ class World:
 
 def _gated(store: Any) -> None:
     """Lets sends and answers of this store wait."""
-    stores, purges = store.store, store.purge
+    stores, purges, holds = store.store, store.purge, store.hold
 
     async def gated_store(*arguments: Any) -> bool:
         await pause("send the store")
@@ -241,12 +260,20 @@ def _gated(store: Any) -> None:
         await pause("hear of the purge")
         return purge
 
-    store.store, store.purge = gated_store, gated_purge
+    async def gated_hold(*arguments: Any) -> None:
+        await pause("send the hold")
+        await holds(*arguments)
+        await pause("hear of the hold")
+
+    store.store, store.purge, store.hold = gated_store, gated_purge, gated_hold
 
 
 @asynccontextmanager
 async def world(kind: str, server: RedisServer, change: Change | None = None) -> AsyncIterator[World]:
-    """A world on the embedded store (one node) or on Redis (two); `change` is done to each store before it is used."""
+    """A world on the embedded store (one node) or on Redis (two), `near` with near caches that writers wait for.
+
+    `change` is done to each store before it is used.
+    """
     harness: MemoryHarness | RedisHarness
     if kind == "memory":
         harness = MemoryHarness()
@@ -256,10 +283,14 @@ async def world(kind: str, server: RedisServer, change: Change | None = None) ->
         harness = RedisHarness(server)
         namespace = f"race-{secrets.token_hex(6)}"
         await harness.make(namespace=namespace)
-        caches = [Cache(server.url, namespace=namespace, deadline=PATIENCE) for _ in range(2)]
+        near = {"near": "strict", "near_lease": NEAR_LEASE} if kind == "near" else {}
+        caches = [Cache(server.url, namespace=namespace, deadline=PATIENCE, **near) for _ in range(2)]  # type: ignore[arg-type]
     for cache in caches:
         if change is not None:
             change(cache.store)
+        if isinstance(cache.store, NearStore):
+            await cache.store.lookup(Question("/nothing"), Budget(PATIENCE))
+            assert cache.store.follow().joined.wait(PATIENCE)
         _gated(cache.store)
     made = World(harness, caches)
     with pytest.MonkeyPatch.context() as patch:
