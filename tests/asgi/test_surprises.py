@@ -473,3 +473,10 @@ async def test_no_warning_is_sent(cache: Cache, clock: HandClock, elapsed: int) 
     await client.get("/")
     clock.advance(elapsed)
     assert (await client.get("/")).get("warning") is None
+
+
+async def test_a_range_means_nothing_to_head(cache: Cache) -> None:
+    client, _ = standing(cache, Reply(headers=FRESH))
+    await client.get("/")
+    head = await client.head("/", {"range": "bytes=0-0"})
+    assert (head.status, head.get("content-length"), head.get("content-range")) == (200, "4", None)
