@@ -189,6 +189,11 @@ class Cache:
         self._purger.close()
         self.store.close()
 
+    def forget_parent(self) -> None:
+        """In a forked child: threads are not here, and may have held locks."""
+        self.journal.forget_parent()
+        self.holds.renewals.forget_parent()
+
     def _leave(self) -> None:
         self.is_open = False
         _caches.discard(self)
@@ -200,6 +205,15 @@ class Cache:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _forget_parents() -> None:
+    for cache in list(_caches):
+        cache.forget_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents)
 
 
 _NOTHING = Purged((), 0, None, landed=True)

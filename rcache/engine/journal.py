@@ -56,6 +56,10 @@ class Journal:
         self._landed = 0
         self._number = 0  # of the purge that landed last
         self._entries = 0  # killed by all that landed
+        self.forget_parent()
+
+    def forget_parent(self) -> None:
+        """In a forked child: the thread is not here, and may have held the lock. What waits is sent from here as well."""
         self._changed = threading.Condition()
         self._listeners: set[Callable[[], None]] = set()
         self._thread: threading.Thread | None = None

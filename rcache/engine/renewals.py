@@ -31,11 +31,18 @@ class Renewals:
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
+        self._start_idle()
+
+    def _start_idle(self) -> None:
         self._due: dict[Renewable, float] = {}  # soonest first: every interval is the same
         self._chores: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._busy_with: Renewable | None = None
+
+    def forget_parent(self) -> None:
+        """In a forked child: what is held is the parent's to renew, and its lock may be held by a thread that is not here."""
+        self._start_idle()
 
     def add(self, hold: Renewable) -> None:
         """Renews it from now on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -468,3 +469,22 @@ async def test_the_first_fill_after_a_write_is_kept(cache: Cache, store: FaultyS
         pass
     miss = await begin(store, BOOK)
     assert await finish(store, BOOK, miss, b"new", "book:1")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_a_forked_child_waits_for_no_thread_of_its_parent(cache: Cache, store: FaultyStore) -> None:
+    """The parent's threads may hold the locks while it forks, and what they were to do is not lost."""
+    store.is_cut = store.is_down = True
+    cache.invalidate_sync("book:1")
+    store.is_cut = store.is_down = False
+    async with cache.writing("book:2"):
+        with cache.holds.renewals._changed, cache.journal._changed:
+            child = os.fork()
+            if child == 0:
+                cache.holds.renewals._interval = 0.001
+                with cache.writing_sync("book:3"):
+                    renewals_of(store)
+                is_blocked = cache.journal.blocks(["book:1"]) or ("book:1",) in store.landed
+                os._exit(0 if is_blocked and not cache.holds.renewals._due else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
