@@ -270,7 +270,7 @@ def _result(run: Run, tallies: list[dict[str, Any]], seconds: float) -> dict[str
             "seconds": round(seconds, 1),
             "lease": run.lease,
             "seed": run.settings.seed,
-            "redis": "one server",
+            "redis": run.topology.title,
         },
         "nodes": [
             {
