@@ -337,7 +337,9 @@ class Exchange:
     async def _forward(self, field: bytes) -> None:
         self._scope[SEEN] = Seen(self._plan.options)
         try:
-            await Forward(self._send, field).run(self._app, self._passing, self._scope, self._receive)
+            await Forward(self._send, field, self._plan.hidden).run(
+                self._app, self._passing, self._scope, self._receive
+            )
         finally:
             self._scope.pop(SEEN, None)
 
@@ -351,7 +353,7 @@ class Exchange:
         handlers = {key: handler for key, handler in plan.handlers.items() if key not in (500, Exception)}
         self._cache.stats.bypasses += 1
         app = ExceptionMiddleware(raises, handlers=handlers)
-        forward = Forward(self._send, cache_status.forward("bypass", detail="guard"))
+        forward = Forward(self._send, cache_status.forward("bypass", detail="guard"), plan.hidden)
         await forward.run(app, self._passing, plan.seen(self._scope), self._receive)
 
 

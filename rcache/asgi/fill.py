@@ -24,7 +24,6 @@ from rcache.core.groups import CACHE_GROUPS
 from rcache.core.headers import OWS, joined, values, without
 from rcache.core.negotiation import is_worth_coding, plain_headers
 from rcache.core.reuse import replaces
-from rcache.core.targeted import TARGETS
 from rcache.core.validation import freshened, not_modified, not_modified_headers, selects, strong_etag
 from rcache.current import request_scope
 from rcache.engine.single_flight import Ending
@@ -39,7 +38,6 @@ ERRORS = frozenset((500, 502, 503, 504))
 
 _HARMLESS = frozenset(("http.response.debug", "http.response.early_hint", "http.response.push"))
 _SENT_BY_SERVER = ("http.response.pathsend", "http.response.zerocopysend")
-_TARGETED = frozenset(TARGETS)
 _REPLACED = frozenset((CACHE_GROUPS, b"content-length"))  # ours says what the application's own did as well
 
 
@@ -145,7 +143,7 @@ class Fill:
         if status in ERRORS and await self._cover(status):
             return
         self._verdict = verdict = self._keeper.verdict(status, headers)
-        self._headers = headers if self._plan.forward_targeted else without(headers, _TARGETED)
+        self._headers = without(headers, self._plan.hidden) if self._plan.hidden else headers
         self._started = message
         self._promised = 0 if status == 204 else _content_length(headers)
         reason = verdict.reason

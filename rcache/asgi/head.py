@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Send
 
 from rcache.asgi.errand import Errand
 from rcache.asgi.keeper import Keeper
-from rcache.core.headers import joined, values
+from rcache.core.headers import joined, values, without
 from rcache.core.validation import freshened, head_agrees
 from rcache.current import request_scope
 
@@ -33,6 +33,7 @@ class Head:
             headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
             is_stored = message["status"] == 200 and await self._compare(headers)
             field = self._keeper.field(None, stored=is_stored)
+            headers = without(headers, self._errand.plan.hidden)
             message = {**message, "headers": [*headers, (b"cache-status", field)]}
         await self._send(message)
 

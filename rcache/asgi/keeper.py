@@ -123,7 +123,7 @@ class Keeper:
         entry.body = body
         if coded is not None:
             entry.body, entry.coding = coded, self._plan.coding
-        return entry, await self._store(entry, headers)
+        return entry, await self._store(entry)
 
     async def freshen(self, headers: RawHeaders, merged: RawHeaders, verdict: Verdict) -> tuple[Entry, str | None]:
         """The former entry with the fields of a 304 (RFC 9111 §4.3.4), and why it was not stored.
@@ -145,7 +145,7 @@ class Keeper:
             self.note(refusal)
             await self.distrust()
             return entry, refusal
-        return entry, await self._store(entry, headers)
+        return entry, await self._store(entry)
 
     async def distrust(self) -> None:
         """Lets the former answer stand for nobody any more, unless the application says again that it holds.
@@ -219,14 +219,12 @@ class Keeper:
             length=length,
         )
 
-    async def _store(self, entry: Entry, headers: RawHeaders) -> str | None:
+    async def _store(self, entry: Entry) -> str | None:
         """Why it was not stored; None where it was."""
         cache, errand = self._cache, self._errand
         if cache.journal.blocks(entry.tags):
             return self._unstored("purge-pending")
-        names = merge(
-            merge(vary_names(headers) or (), errand.names if errand.former is not None else ()), errand.ask.names
-        )
+        names = merge(vary_names(entry.application_headers) or (), errand.ask.names)
         if errand.flight is not None:
             errand.flight.depart()
         try:

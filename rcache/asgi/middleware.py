@@ -129,9 +129,10 @@ class CacheMiddleware:
             fields = dict(scope["headers"])
             await Exchange(self.app, self._passing, plan, scope, fields, receive, send).answer()
             return True
-        if not is_unsafe(method) or self._routes.plan(scope) is None:
+        plan = self._routes.plan(scope) if is_unsafe(method) else None
+        if plan is None:
             return False
-        await Unsafe(self._routes, self._passing, scope, send).run(self.app, receive)
+        await Unsafe(self._routes, plan, self._passing, scope, send).run(self.app, receive)
         return True
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:

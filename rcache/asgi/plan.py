@@ -44,6 +44,9 @@ TELLING = frozenset(
 REFRESHING = TELLING | {b"cache-control", b"pragma"}
 """Those, and the fields in which a client that may do so asks for something fresher."""
 
+_JUDGED_HERE = frozenset(("if-none-match", "if-modified-since", "if-match", "if-unmodified-since", "if-range", "range"))
+"""Fields that select no variant, though an endpoint may declare them: they ask for less than the whole, or bypass the cache."""
+
 REMEDIES = {
     "authorization": 'requests with Authorization need key_by= or guard=, or an answer that says "Cache-Control: public"',
     "cookie": 'name the cookies that matter (cookies=("theme",)), write cookies="ignore", or give key_by= or guard=',
@@ -96,7 +99,9 @@ class Plan:
         )
         self.client_may_refresh = _first(options.client_may_refresh, defaults.client_may_refresh, is_standard)
         self.telling = REFRESHING if self.client_may_refresh else TELLING
-        self.forward_targeted = _first(options.forward_targeted, defaults.forward_targeted)
+        is_passed_on = _first(options.forward_targeted, defaults.forward_targeted)
+        self.hidden: frozenset[bytes] = frozenset() if is_passed_on else frozenset(self.storing.targets)
+        """Fields that are read here and not passed on to clients."""
         self.cache_groups = _first(options.cache_groups, defaults.cache_groups)
         self.coding = _first(options.compress, defaults.compress) or None
         self.query = _counting(options, declared)
@@ -123,7 +128,7 @@ class Plan:
         declared = self._declared
         if declared is not None:  # what the endpoint reads tells answers apart, whatever else is ignored
             named = (*named, *declared.cookies)
-        headers = declared.headers if declared is not None else ()
+        headers = [name for name in declared.headers if name not in _JUDGED_HERE] if declared is not None else ()
         return tuple(sorted({*self._selecting, *self.options.vary, *headers, *(COOKIE + name for name in named)}))
 
     def _exported_names(self) -> tuple[bytes, ...]:

@@ -9,10 +9,11 @@ from urllib.parse import unquote
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rcache.asgi.inquiry import Inquiry
+from rcache.asgi.plan import Plan
 from rcache.asgi.routes import Routes
 from rcache.core.errors import BackendError
 from rcache.core.groups import invalidated
-from rcache.core.headers import RawHeaders
+from rcache.core.headers import RawHeaders, without
 from rcache.core.invalidation import invalidates, targets
 from rcache.core.tags import TagError
 from rcache.current import RequestScope, request_scope
@@ -23,8 +24,10 @@ logger = logging.getLogger("rcache")
 class Unsafe:
     """One such request. The purge has landed before the answer's start leaves, so that who sees it sees no older entry."""
 
-    def __init__(self, routes: Routes, passing: RequestScope, scope: Scope, send: Send) -> None:
+    def __init__(self, routes: Routes, plan: Plan, passing: RequestScope, scope: Scope, send: Send) -> None:
+        """`plan` is what a GET of the same URL is cached by."""
         self._routes = routes
+        self._plan = plan
         self._passing = passing
         self._scope = scope
         self._asked = dict(scope)  # mounts move the path on the way in
@@ -40,8 +43,12 @@ class Unsafe:
 
     async def send(self, message: Message) -> None:
         """Passes a message on."""
-        if message["type"] == "http.response.start" and invalidates(message["status"]):
-            await self._purge([(bytes(name), bytes(value)) for name, value in message.get("headers", ())])
+        if message["type"] == "http.response.start":
+            headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
+            if invalidates(message["status"]):
+                await self._purge(headers)
+            if self._plan.hidden:
+                message = {**message, "headers": without(headers, self._plan.hidden)}
         await self._send(message)
 
     async def _purge(self, headers: RawHeaders) -> None:
@@ -63,8 +70,7 @@ class Unsafe:
             path, _, query = named.partition(b"?")
             place = {"path": unquote(path.decode("latin-1")), "raw_path": path, "query_string": query}
             yield from self._url_tag({**asked, **place})
-        plan = self._routes.plan(asked)
-        if plan is not None and plan.cache_groups:
+        if self._plan.cache_groups:
             yield from self._groups(headers)
 
     def _groups(self, headers: RawHeaders) -> tuple[str, ...]:

@@ -213,7 +213,9 @@ class MemoryStore:
             slot = _Slot(key, ask.variant(known) if known else b"", entry, self._changes)
             if slot.size > self.max_bytes:
                 return False
-            if page is not None and page.names != known:  # the variants of fewer names can be selected no more
+            # Variants of fewer names can be selected no more. And an answer that fewer names select matches the requests of
+            # all the others too, and is the most recent (RFC 9111 §4): they must not be used any more.
+            if page is not None and not page.names == known == names:
                 for other in list(page.slots.values()):
                     self._drop(other)
             self._insert(slot, known)

@@ -185,12 +185,23 @@ async def test_an_answer_that_depends_on_more_takes_the_place_of_those_that_did_
 
 
 async def test_a_name_once_known_is_known_to_a_fill_that_does_not_say_it(harness: Harness) -> None:
-    """The origin says Vary on some answers only; the variants of the others stay apart."""
+    """The origin says Vary on some answers only: who asks otherwise is not answered with one that forgot to say it."""
     store = await harness.make()
     english, german = in_language(b"en"), in_language(b"de")
     await fill(store, english, b"hello", names=("accept-language",))
     await fill(store, german, b"hallo")
-    assert [await body_of(store, ask) for ask in (english, german)] == [b"hello", b"hallo"]
+    assert [await body_of(store, ask) for ask in (english, german)] == [None, b"hallo"]
+
+
+async def test_of_several_answers_that_match_only_the_most_recent_is_used(harness: Harness) -> None:
+    """RFC 9111 §4: one that does not vary matches the requests of all older variants."""
+    store = await harness.make()
+    other = await harness.second()
+    askers = [in_language(language) for language in (b"en", b"de", b"fr")]
+    for number, asker in enumerate(askers):
+        await fill(store, asker, b"%d" % number, names=("accept-language",))
+    assert await finish(store, askers[0], await begin(store, Question("/elsewhere")), b"for all")
+    assert [await body_of(other, asker) for asker in askers] == [b"for all", None, None]
 
 
 async def test_what_always_selects_a_variant_tells_apart_from_entries_that_never_heard_of_it(harness: Harness) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Annotated
 
+import pytest
+from fastapi import FastAPI, Header, Response
+from fastapi.responses import PlainTextResponse
+
+from rcache import cached
 from tests.http.site import Site, on_one_server
 from tests.http.wire import chunked, head, response
 
@@ -193,3 +198,18 @@ async def test_a_304_that_nobody_asked_for_passes_and_is_not_stored(site: Site):
     answer = await site.get("/")
     assert (answer.status, answer.cache) == (304, "rcache; fwd=miss; detail=status")
     assert (await site.get("/")).text == "body"
+
+
+@on_one_server
+async def test_conditions_that_an_endpoint_declares_select_no_variant(site: Site):
+    app = FastAPI(openapi_url=None)
+
+    @app.get("/")
+    @cached(ttl=60)
+    def page(if_none_match: Annotated[str | None, Header()] = None) -> Response:
+        return PlainTextResponse("body", headers={"ETag": '"v1"'})
+
+    site.wrap(app)
+    await site.get("/")
+    answer = await site.get("/", {"If-None-Match": '"v1"'})
+    assert (answer.status, answer.is_hit) == (304, True)

@@ -221,3 +221,29 @@ async def test_what_a_client_asks_of_caches_reaches_the_origin_on_a_miss(site: S
     varying(site)
     await site.get("/", [("Cache-Control", "no-cache, foo=bar"), ("Pragma", "no-cache")])
     assert (site.origin.last.get("cache-control"), site.origin.last.get("pragma")) == ("no-cache, foo=bar", "no-cache")
+
+
+@on_one_server
+async def test_what_a_reload_found_not_to_be_stored_any_more_is_not_served_from_before(site: Site):
+    site.wrap(profile="conformant")
+    site.origin.plays(
+        response(200, [FRESH], "old"),
+        response(200, {"Cache-Control": "no-store"}, "new"),
+        response(200, [FRESH], "newest"),
+    )
+    await site.get("/")
+    assert (await site.get("/", {"Cache-Control": "no-cache"})).text == "new"
+    assert (await site.get("/")).text == "newest"
+
+
+@on_one_server
+async def test_a_304_to_a_reload_that_forbids_storing(site: Site):
+    site.wrap(profile="conformant")
+    site.origin.plays(
+        response(200, [FRESH, ("ETag", '"v1"')], "old"),
+        head(304, {"Cache-Control": "no-store", "ETag": '"v1"'}),
+        response(200, [FRESH], "newest"),
+    )
+    await site.get("/")
+    assert (await site.get("/", {"Cache-Control": "no-cache"})).text == "old"
+    assert (await site.get("/")).text == "newest"

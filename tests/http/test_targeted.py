@@ -122,3 +122,13 @@ async def test_a_304_may_bring_one(site: Site):
     site.clock.advance(61)
     await site.get("/")
     assert (await site.get("/")).cache == "rcache; hit; ttl=100"
+
+
+@on_one_server
+@pytest.mark.parametrize("control", ["max-age=60", "no-store"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+async def test_targeted_fields_are_kept_from_clients_on_every_way(site: Site, method: str, control: str):
+    site.wrap(standard=True, forward_targeted=False)
+    site.origin.answers(lambda _: head(200, {"CDN-Cache-Control": control, "Content-Length": "0"}))
+    for _ in range(2):
+        assert (await site.request(method, "/")).all("cdn-cache-control") == []

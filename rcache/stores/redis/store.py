@@ -247,7 +247,10 @@ class RedisStore:
         ends = int(entry.gone_at * 1000)
         for _ in range(ATTEMPTS):
             considered = place.considered(names)
-            reply = await self._store_as(ask, place, considered, entry, guards, registries, ends, budget)
+            # An answer that fewer names select matches the requests of all other variants too, and is the most recent
+            # (RFC 9111 §4): it alone stays.
+            most = self.max_variants if considered == names else 1
+            reply = await self._store_as(ask, place, considered, most, entry, guards, registries, ends, budget)
             if reply[0] == b"stored":
                 place.names = considered
                 if self._is_sweep_due:  # what was purged without a loop is swept by the next to have one
@@ -266,6 +269,7 @@ class RedisStore:
         ask: Ask,
         place: Place,
         names: tuple[str, ...],
+        max_variants: int,
         entry: Entry,
         guards: bytes,
         registries: list[bytes],
@@ -282,7 +286,7 @@ class RedisStore:
             *registries,
         )
         record = encode_record(entry, guards, place.material, variant)
-        bounds = (b"%d" % self.max_variants, b"%d" % ends)
+        bounds = (b"%d" % max_variants, b"%d" % ends)
         command = self.store_script.call(len(keys), *keys, joined(names), *bounds, *record)
         try:
             reply: list[bytes] = await self._trips.spend(command, budget)
