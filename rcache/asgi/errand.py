@@ -77,7 +77,7 @@ class Errand:
     @property
     def asks_for_all(self) -> bool:
         """Whether the client wants the whole answer, whatever it holds already."""
-        return self.is_refresh or SELECTING.isdisjoint(self.fields)
+        return SELECTING.isdisjoint(self.fields)
 
     def conditions(self) -> list[tuple[bytes, bytes]]:
         """What asks the application whether the former answer still holds; none where it sent no validator."""

@@ -10,9 +10,11 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from rcache import Cache, CacheMiddleware, Rule
+from rcache.asgi.replay import selected
 from rcache.core import coding
+from rcache.core.entry import Entry, Start
 from tests.asgi.origin import Reply, standing
-from tests.support import Gate, HandClock, RawClient, settle
+from tests.support import EPOCH, Gate, HandClock, RawClient, settle
 
 FRESH = (("cache-control", "max-age=60"), ("etag", '"v1"'))
 LENIENT = (("cache-control", "max-age=60, stale-while-revalidate=1000, stale-if-error=1000"), ("etag", '"v1"'))
@@ -57,6 +59,7 @@ async def test_nothing_is_stored_of_a_refresh_for_a_client_that_forbids_it(cache
 @pytest.mark.parametrize(
     "answer",
     [
+        Reply(headers=[("cache-control", "max-age=60"), ("cache-groups", "no?string")], body=b"new"),
         Reply(404, body=b"gone"),
         Reply(410),
         Reply(302, [("location", "/elsewhere")]),
@@ -64,13 +67,13 @@ async def test_nothing_is_stored_of_a_refresh_for_a_client_that_forbids_it(cache
         Reply(headers=[("cache-control", "private")], body=b"new"),
         Reply(304, [("cache-control", "no-store")]),
     ],
-    ids=["404", "410", "302", "no-store", "private", "304 no-store"],
+    ids=["groups", "404", "410", "302", "no-store", "private", "304 no-store"],
 )
 async def test_what_an_answer_that_is_not_stored_took_the_place_of_is_not_served_stale_any_more(
     cache: Cache, clock: HandClock, answer: Reply
 ) -> None:
     """Else a page that is gone would be served until the last second of its stale-while-revalidate."""
-    client, origin = standing(cache, Reply(headers=LENIENT), answer)
+    client, origin = standing(cache, Reply(headers=LENIENT), answer, cache_groups=True)
     await client.get("/")
     clock.advance(61)
     assert (await client.get("/")).is_hit
@@ -158,6 +161,38 @@ async def test_one_failure_is_covered_for_all_who_waited_for_it(cache: Cache, cl
         "rcache; fwd=stale; collapsed; detail=stale-if-error",
         "rcache; fwd=stale; fwd-status=503; detail=stale-if-error",
     ]
+
+
+async def test_who_allows_nothing_stale_is_told_of_the_failure_that_is_covered_for_another(
+    cache: Cache, clock: HandClock
+) -> None:
+    gate = Gate()
+    client, _ = standing(cache, Reply(headers=FRESH), Reply(503, gate=gate))
+    await client.get("/")
+    clock.advance(61)
+    lenient = client.start("/", {"cache-control": "stale-if-error=1000"})
+    await gate.reached()
+    strict = client.start("/")
+    await settle()
+    gate.open()
+    assert ((await lenient.finish()).status, (await strict.finish()).status) == (200, 503)
+
+
+async def test_what_is_being_purged_covers_for_nobody_who_waited(
+    cache: Cache, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    client, origin = standing(cache, Reply(headers=FRESH), Reply(503, gate=gate), stale_on_error=1000)
+    await client.get("/")
+    clock.advance(61)
+    first, second = client.start("/"), client.start("/")
+    await gate.reached()
+    await settle()
+    monkeypatch.setattr(cache.journal, "blocks", lambda tags: True)
+    gate.open()
+    await first.finish()
+    await second.finish()
+    assert len(origin.requests) == 3
 
 
 # What clients ask for
@@ -326,6 +361,13 @@ async def test_a_clock_that_is_set_back_makes_no_answer_older_than_what_a_client
     clock.now -= 3600
     held = {"if-modified-since": "Fri, 15 Jan 2027 07:30:00 GMT"}
     assert (await client.get("/", held)).status == 200
+
+
+def test_a_date_is_compared_with_the_later_of_what_two_clocks_say(cache: Cache) -> None:
+    """A store's clock may go behind the one that clients are told."""
+    entry = Entry(Start("epoch", 1), 200, (), b"body", (), stored_at=EPOCH - 3600, initial_age=0.0, lifetime=600.0)
+    scope = RawClient(CacheMiddleware).scope("/", {"if-modified-since": "Fri, 15 Jan 2027 07:30:00 GMT"})
+    assert selected(cache, scope, entry, 200, [], b"body", None, 0.0)[0] == 200
 
 
 # Middleware and messages
