@@ -102,6 +102,29 @@ def _line(axes: Axes, points: list[dict[str, Any]], label: str, colour: str) -> 
     axes.plot(sizes, medians, marker="o", color=colour, label=label)
 
 
+def draw_fleet(result: dict[str, Any], directory: Path) -> None:
+    """How the log carries more and more nodes."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context(STYLE):
+        figure, (times, work) = plt.subplots(1, 2, figsize=(9, 3.6))
+        for mode, colour in (("fast", OURS), ("strict", "#b2182b")):
+            nodes = [point["nodes"] for point in result[mode]]
+            fit = result["fit"][mode]
+            times.plot(
+                nodes, [point["last_ms"][0] for point in result[mode]], "o-", color=colour, label=f"{mode}: last node"
+            )
+            returned = [point["returned_ms"][0] for point in result[mode]]
+            times.plot(nodes, returned, "o:", color=colour, label=f"{mode}: returned")
+            work.plot(nodes, [point["redis_per_purge_us"] for point in result[mode]], "o", color=colour, label=mode)
+            work.plot(nodes, [fit["base_us"] + fit["each_us"] * count for count in nodes], color=colour, linewidth=1)
+        times.set_title("a purge by nodes, ms (median)", loc="left", fontsize=10)
+        work.set_title("Redis per purge by nodes, us", loc="left", fontsize=10)
+        for axes in (times, work):
+            axes.set_ylim(bottom=0)
+            axes.legend(frameon=False)
+        _save(figure, directory / "fleet.svg")
+
+
 def _save(figure: Any, path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)

@@ -58,6 +58,7 @@ class Errand:
     wishes: RequestDirectives = NO_ADVICE
     flight: Flight | None = None
     former: Entry | None = None
+    is_refresh: bool = False  # nobody waits for it: the whole is to be made anew, whatever part was asked for
     began: float = field(init=False)  # by this process' clock
 
     def __post_init__(self) -> None:
@@ -76,7 +77,7 @@ class Errand:
     @property
     def asks_for_all(self) -> bool:
         """Whether the client wants the whole answer, whatever it holds already."""
-        return SELECTING.isdisjoint(self.fields)
+        return self.is_refresh or SELECTING.isdisjoint(self.fields)
 
     def conditions(self) -> list[tuple[bytes, bytes]]:
         """What asks the application whether the former answer still holds; none where it sent no validator."""
@@ -91,7 +92,7 @@ class Errand:
         is only to be validated.
         """
         headers = self.ask.headers
-        if not added and (b"range" in self.fields or self.asks_for_all):
+        if not added and not self.is_refresh and (b"range" in self.fields or self.asks_for_all):
             return headers
         return [*without(unconditional(headers), _RANGES), *added]
 

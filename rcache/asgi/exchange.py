@@ -20,11 +20,12 @@ from rcache.asgi.plan import REFRESHING, Plan
 from rcache.asgi.replay import replay
 from rcache.cache import Cache
 from rcache.core import cache_status
+from rcache.core.coding import is_available
 from rcache.core.entry import Entry, Found, Missing
 from rcache.core.errors import BackendError
 from rcache.core.keys import with_body
 from rcache.core.request_directives import NO_ADVICE, RequestDirectives, request_directives
-from rcache.core.reuse import Use, reuse, without_demands
+from rcache.core.reuse import Use, may_stand_in, reuse, without_demands
 from rcache.current import RequestScope
 from rcache.engine.single_flight import Ending, Flight
 from rcache.ports import Budget
@@ -162,6 +163,8 @@ class Exchange:
                 self._cache.stats.outages += 1
                 await self._bypass("outage")
                 return
+            if isinstance(found, Found) and not is_available(found.entry.coding):
+                found = Missing(found.start, found.now, "coding", found.names)
             former, reason = None, "miss"
             if isinstance(found, Found):
                 use, reason = reuse(found.entry, found.now, self._wishes)
@@ -190,8 +193,12 @@ class Exchange:
             if is_mine:
                 await self._fill(ask, found, former, reason, flight)
                 return
+            began = self._cache.clock.monotonic()
             ending = await self._follow(ask, flight, reason)
             if ending is None:
+                return
+            now = found.now + self._cache.clock.monotonic() - began
+            if ending is Ending.FAILED and former is not None and await self._cover(former, now):
                 return
             follows = follows - 1 if ending is Ending.AGAIN else 0
 
@@ -211,7 +218,7 @@ class Exchange:
             await self._bypass(self._personal)
         else:
             cache.stats.hits += 1
-            if use is Use.REFRESH:
+            if use is Use.REFRESH and not self._wishes.no_store:  # the answer to that would be stored
                 self._refresh(ask, found)
             await replay(cache, entry, found.now, self._scope, self._fields, self._send)
 
@@ -223,10 +230,21 @@ class Exchange:
         entry = landed.entry
         if ask.variant(landed.names) != landed.variant or self._cache.journal.blocks(entry.tags):
             return Ending.AGAIN
+        if reuse(entry, entry.stored_at, self._wishes).use is Use.VALIDATE:  # by each request for itself
+            return Ending.ALONE
         self._cache.stats.collapsed += 1
         field = cache_status.forward(reason, collapsed=True)
         await replay(self._cache, entry, entry.stored_at, self._scope, self._fields, self._send, field)
         return None
+
+    async def _cover(self, former: Entry, now: float) -> bool:
+        """Whether the stale answer was sent that this request found, after the run it waited for had failed."""
+        if self._cache.journal.blocks(former.tags) or not may_stand_in(former, now, self._wishes):
+            return False
+        self._cache.stats.collapsed += 1
+        field = cache_status.forward("stale", collapsed=True, detail="stale-if-error")
+        await replay(self._cache, former, now, self._scope, self._fields, self._send, field)
+        return True
 
     async def _time_out(self) -> None:
         """The client takes only what is stored (RFC 9111 §5.2.1.7)."""
@@ -245,6 +263,8 @@ class Exchange:
         reason: str,
         scope: Scope,
         flight: Flight | None = None,
+        *,
+        is_refresh: bool = False,
     ) -> Errand:
         assert found.start is not None  # noqa: S101 (without a start nothing is filled)
         return Errand(
@@ -263,6 +283,7 @@ class Exchange:
             wishes=self._wishes,
             flight=flight,
             former=former,
+            is_refresh=is_refresh,
         )
 
     async def _fill(
@@ -286,12 +307,12 @@ class Exchange:
             flight, is_mine = self._cache.flights.join_or_lead(ask.key, ask.variant(found.names))
             if is_mine:
                 self._budget = Budget(self._cache.allowance)
-                self._fields = {}  # it is the whole that is to be made anew, whatever part was asked for
-                errand = self._errand(ask, found, found.entry, "stale", scope, flight)
+                errand = self._errand(ask, found, found.entry, "stale", scope, flight, is_refresh=True)
                 await self._run(errand, Reread(self._read, _never), _to_nobody)
 
-        # The request is answered and gone by then, so it gets a scope of its own.
-        scope = {**self._scope, "state": dict(self._scope.get("state") or {})}
+        # The request is answered and gone by then, so it gets a scope of its own. An answer to HEAD would have no body.
+        method = "GET" if self._method == "HEAD" else self._method
+        scope = {**self._scope, "method": method, "state": dict(self._scope.get("state") or {})}
         self._cache.refreshes.start((ask.key, ask.variant(found.names)), refresh)
 
     async def _head(self, ask: Inquiry, found: Found | Missing, former: Entry | None, reason: str) -> None:
@@ -307,6 +328,9 @@ class Exchange:
         await self._pass("bypass", reason)
 
     async def _pass(self, forwarded: str, detail: str) -> None:
+        if self._heeded().only_if_cached:
+            await self._time_out()
+            return
         self._cache.stats.bypasses += 1
         await self._forward(cache_status.forward(forwarded, detail=detail))
 

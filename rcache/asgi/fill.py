@@ -23,6 +23,7 @@ from rcache.core.entry import Entry
 from rcache.core.groups import CACHE_GROUPS
 from rcache.core.headers import OWS, joined, values, without
 from rcache.core.negotiation import is_worth_coding, plain_headers
+from rcache.core.reuse import replaces
 from rcache.core.targeted import TARGETS
 from rcache.core.validation import freshened, not_modified, not_modified_headers, selects, strong_etag
 from rcache.current import request_scope
@@ -39,7 +40,7 @@ ERRORS = frozenset((500, 502, 503, 504))
 _HARMLESS = frozenset(("http.response.debug", "http.response.early_hint", "http.response.push"))
 _SENT_BY_SERVER = ("http.response.pathsend", "http.response.zerocopysend")
 _TARGETED = frozenset(TARGETS)
-_GROUPS = frozenset((CACHE_GROUPS,))
+_REPLACED = frozenset((CACHE_GROUPS, b"content-length"))  # ours says what the application's own did as well
 
 
 class Fill:
@@ -57,11 +58,12 @@ class Fill:
         self._chunks: list[bytes] = []
         self._length = 0
         self._is_collecting = False
-        self._has_sent = False  # something has left for the client
+        self._has_sent = False  # something of an answer has left for the client
         self._is_answered = False  # by us: what the application still sends goes nowhere
         self._is_covered = False  # the application failed, and a former answer was sent
         self._is_unconfirmed = False  # a 304 spoke of something else
         self._has_left = False
+        self._has_body = False  # the request's own, which is not in the key
         self._read: Message | None = None  # the request's body, which a second run reads again
         self._unread: Message | None = None
 
@@ -111,10 +113,13 @@ class Fill:
             self._has_left = True
         else:
             self._read = message
+            if self._errand.scope["method"] == "GET" and message.get("body"):
+                self._has_body = True  # HTTP/2 needs no field to announce one
         return message
 
     async def _send(self, message: Message) -> None:
-        self._has_sent = True
+        if message["type"] not in _HARMLESS:  # a hint is no answer yet
+            self._has_sent = True
         await self._pass_on(message)
 
     async def send(self, message: Message) -> None:
@@ -153,7 +158,7 @@ class Fill:
         if reason is None and self._promised is not None and self._promised > self._cache.max_body:
             reason = "too-large"
         if reason is not None:
-            self._keeper.note(reason)
+            await self._refuse(reason)
             await self._send_start(reason)
             return
         self._is_collecting = True
@@ -194,11 +199,17 @@ class Fill:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": b""})
 
+    async def _refuse(self, reason: str) -> None:
+        """It is not stored, and a former answer that it takes the place of is not served stale in its stead."""
+        self._keeper.note(reason)
+        if replaces(self._status):
+            await self._keeper.distrust()
+
     async def _give_up(self, reason: str) -> None:
         """Nothing will be stored; what was held goes out, and from here on messages just pass."""
         self._is_collecting = False
         self._chunks.clear()
-        self._keeper.note(reason)
+        await self._refuse(reason)
         if self._held is not None:
             await self._send_start(reason)
 
@@ -235,6 +246,8 @@ class Fill:
         entry, reason = None, self._flaw(body)
         if reason is None:
             entry, reason = await self._keeper.keep(self._status, self._headers, body, own, self._verdict)
+            if entry is None and replaces(self._status):
+                await self._keeper.distrust()
         else:
             self._keeper.note(reason)
         if self._held is None:
@@ -243,8 +256,8 @@ class Fill:
         headers, etag = [*self._headers, *own], None
         if entry is not None:
             own = [*entry.headers[len(entry.application_headers) :]]
-            # Cache-Groups names what the application's own did as well.
-            sent = without(self._headers, _GROUPS) if any(name in _GROUPS for name, _ in own) else self._headers
+            replaced = _REPLACED.intersection([name for name, _ in own])
+            sent = without(self._headers, replaced) if replaced else self._headers
             headers = [*sent, *own]
             headers, body, etag = represented(headers, entry, self._errand.ask.headers)
         headers += self._freshness()
@@ -255,6 +268,8 @@ class Fill:
         """Why this body is not to be stored."""
         if self._has_left:
             return "disconnect"
+        if self._has_body:  # the application may have read it, and its sender would choose what everybody else gets
+            return "body"
         return "incomplete" if self._promised is not None and self._promised != len(body) else None
 
     async def _deliver(
@@ -293,7 +308,7 @@ class Fill:
         if entry is None:
             return False
         self._is_covered = True
-        self._errand.land(Ending.ALONE)
+        self._errand.land(Ending.FAILED)
         await self._replay(entry, self._keeper.field("stale-if-error", status=status))
         return True
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-
 from starlette.types import ASGIApp, Message, Receive, Send
 
 from rcache.asgi.errand import Errand
 from rcache.asgi.keeper import Keeper
-from rcache.core.errors import BackendError
 from rcache.core.headers import joined, values
 from rcache.core.validation import freshened, head_agrees
 from rcache.current import request_scope
-
-logger = logging.getLogger("rcache")
 
 
 class Head:
@@ -42,7 +37,7 @@ class Head:
         await self._send(message)
 
     async def _compare(self, headers: list[tuple[bytes, bytes]]) -> bool:
-        """Whether the stored answer was freshened. One that is contradicted is purged, with all variants of its URL."""
+        """Whether the stored answer was freshened. One that is contradicted counts as stale, and is validated first."""
         errand, former = self._errand, self._errand.former
         if former is None or former.status != 200:
             return False
@@ -52,10 +47,7 @@ class Head:
         if agrees is None:
             return False
         if not agrees:
-            try:
-                await errand.cache.purge((errand.ask.key.url_tag,))
-            except BackendError as error:  # it is sent until it lands
-                logger.warning("the stored answer to %s is contradicted by a HEAD: %s", errand.scope["path"], error)
+            await self._keeper.distrust()
             return False
         merged = freshened(former.application_headers, headers)
         aged = [*merged, *[(b"age", value) for value in values(headers, b"age")]]

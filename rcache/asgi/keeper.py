@@ -11,8 +11,9 @@ from rcache.core.cache_status import forward
 from rcache.core.entry import Entry
 from rcache.core.errors import BackendError
 from rcache.core.groups import CACHE_GROUPS, export, groups
-from rcache.core.headers import RawHeaders, joined, values
+from rcache.core.headers import RawHeaders, joined, values, without
 from rcache.core.negotiation import compressed
+from rcache.core.reuse import distrusted
 from rcache.core.search import NO_VARY_SEARCH, may_state
 from rcache.core.storing import Verdict, may_store, stored_headers
 from rcache.core.vary import merge, vary_names
@@ -25,6 +26,8 @@ MAX_TAGS: Final = 1000
 
 LONG: Final = 32 * 1024
 """Bytes from which a body is compressed in a thread, while the event loop does other things."""
+
+_LENGTH: Final = frozenset((b"content-length",))
 
 _LASTING: Final = frozenset(
     (
@@ -140,8 +143,23 @@ class Keeper:
         refusal = verdict.reason if reason is None else reason[0]
         if refusal is not None:
             self.note(refusal)
+            await self.distrust()
             return entry, refusal
         return entry, await self._store(entry, headers)
+
+    async def distrust(self) -> None:
+        """Lets the former answer stand for nobody any more, unless the application says again that it holds.
+
+        What one client with credentials was answered says nothing to the others.
+        """
+        errand, cache = self._errand, self._cache
+        if errand.former is None or errand.personal is not None:
+            return
+        names = merge(errand.names, errand.ask.names)
+        try:
+            await cache.store.store(errand.ask, names, distrusted(errand.former, errand.now), errand.budget)
+        except BackendError:
+            cache.stats.outages += 1
 
     def _tags(self, headers: RawHeaders) -> tuple[tuple[str, ...], tuple[str, str] | None]:
         """All tags of the answer; or the reason, with its detail, for which there are none."""
@@ -172,7 +190,10 @@ class Keeper:
         length: int,
     ) -> Entry:
         own = [*own]
-        if status != 204 and not values(headers, b"content-length"):  # it came as a stream, and is known by now
+        if status != 204 and values(headers, b"content-length") != [
+            b"%d" % length
+        ]:  # it came as a stream, or repeats it
+            headers = tuple(without(headers, _LENGTH))
             own.append((b"content-length", b"%d" % length))
         if self._plan.cache_groups and (told := export(tags[1:])) is not None:
             headers = tuple([pair for pair in headers if pair[0] != CACHE_GROUPS])  # they are among the tags

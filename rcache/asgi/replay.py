@@ -42,12 +42,12 @@ async def replay(
     if replayed is not None and replayed[0] == age and status_field is None and entry.coding is None:
         headers, body, etag = replayed[1], entry.body, entry.etag
     else:
-        if replayed is not None and replayed[0] > age:
-            age = replayed[0]  # the clock was set back: no answer grows younger
+        # The clock may have been set back: no answer is younger than it came, nor than it was before.
+        age = max(age, int(entry.initial_age), 0 if replayed is None else replayed[0])
         headers, body, etag = _shown(entry, age, status_field, scope["headers"])
     status = entry.status
     if response_served.receivers:
-        notify(response_served, cache, path=scope["path"], status=status, age=max(age, 0), tags=entry.tags[1:])
+        notify(response_served, cache, path=scope["path"], status=status, age=age, tags=entry.tags[1:])
     if b"if-none-match" in fields or b"if-modified-since" in fields or b"range" in fields:
         status, headers, body = selected(cache, scope, entry, status, headers, body, etag, entry.age(now))
     # Middleware further out may add to the list it is sent, so each answer has a list of its own.
@@ -72,8 +72,9 @@ def selected(
     speak of successes only (RFC 9110 §13.2.1, §13.2.2).
     """
     method, asked, now = scope["method"], scope["headers"], cache.clock.time()
+    made_at = max(now - age, entry.stored_at - entry.initial_age)  # the clock may have been set back since
     if status < 300 and method != "POST":
-        if not_modified(asked, etag, entry.last_modified, now, made_at=now - age):
+        if not_modified(asked, etag, entry.last_modified, now, made_at=made_at):
             return 304, not_modified_headers(headers), b""
         if etag != entry.etag and not_modified(asked, entry.etag, None, now):
             # The plain body went to those who came while it was made; the 304 names what its client holds (§15.4.5).
@@ -82,7 +83,7 @@ def selected(
     if status == 200 and method == "GET":
         # The date of an entry with two representations does not tell one from the other (§8.8.1).
         dated = entry.last_modified if entry.coding is None else None
-        part = partial(asked, headers, body, etag=etag, last_modified=dated, made_at=now - age, now=now)
+        part = partial(asked, headers, body, etag=etag, last_modified=dated, made_at=made_at, now=now)
         if part is not None:
             return part
     return status, headers, body
@@ -105,15 +106,16 @@ def represented(headers: Pairs, entry: Entry, asked: RawHeaders) -> tuple[Pairs,
 
 def _shown(entry: Entry, age: int, status_field: bytes | None, asked: RawHeaders) -> tuple[Pairs, bytes, bytes | None]:
     headers, body, etag = represented(list(entry.headers), entry, asked)
-    _dated(entry, headers, age, status_field)
-    if status_field is None:
-        entry.replayed = (age, headers)
+    # Hits of the same second are sent the same pairs, and whatever this answer was, no later one is younger.
+    as_hit = headers if status_field is None else headers.copy()
+    entry.replayed = (age, _dated(entry, as_hit, age, None))
+    if status_field is not None:
+        _dated(entry, headers, age, status_field)
     return headers, body, etag
 
 
 def _dated(entry: Entry, headers: Pairs, age: int, status_field: bytes | None) -> Pairs:
     """`headers`, and what each answer says of its own age."""
-    age = max(age, 0)  # the clock was set back
     headers.append((b"age", b"%d" % age))
     headers.append((b"cache-status", status_field or cache_status.hit(entry.lifetime - age)))
     if entry.client_ttl is not None:

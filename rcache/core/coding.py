@@ -42,6 +42,11 @@ def available() -> tuple[str, ...]:
     return tuple(_codings())
 
 
+def is_available(coding: str | None) -> bool:
+    """Whether bodies that are kept in it can be read in this process; another, with which a store is shared, may know more."""
+    return coding is None or coding in _codings()
+
+
 def encode(coding: str, body: bytes) -> bytes:
     """`body` in one of `available()` (KeyError for any other): the same bytes each time, with the same libraries."""
     return _codings()[coding].encode(body)

@@ -45,7 +45,7 @@ def reuse(entry: Entry, now: float, wishes: RequestDirectives = NO_ADVICE) -> Re
         return REQUESTED if ttl > 0 else STALE
     if ttl > 0:
         return FRESH
-    if entry.must_revalidate:
+    if entry.must_revalidate or (wishes.max_age is not None and wishes.max_stale is None):
         return STALE
     if wishes.max_stale is not None and -ttl <= wishes.max_stale:
         return ALLOWED_STALE
@@ -69,6 +69,27 @@ def may_stand_in(entry: Entry, now: float, wishes: RequestDirectives = NO_ADVICE
     staleness = -entry.ttl(now)
     allowed = max(entry.stale_if_error, wishes.stale_if_error or 0)
     return not entry.must_revalidate and 0 <= staleness < allowed
+
+
+def replaces(status: int) -> bool:
+    """Whether an answer with this status, stored or not, shows that a former one does not hold any more.
+
+    A failure may pass, and a refusal may be meant for the one client: those show nothing.
+    """
+    return (200 <= status < 400 and status not in (206, 304)) or status in (404, 410)
+
+
+def distrusted(entry: Entry, now: float) -> Entry:
+    """`entry` as one that is stale, and answers nobody before it is validated, whoever allows that (RFC 9111 §4.4)."""
+    lifetime = min(entry.lifetime, entry.age(now))
+    return replace(
+        entry,
+        lifetime=lifetime,
+        retention=entry.retention + entry.lifetime - lifetime,
+        stale_while_revalidate=0.0,
+        stale_if_error=0.0,
+        must_revalidate=True,
+    )
 
 
 def without_demands(wishes: RequestDirectives) -> RequestDirectives:

@@ -76,6 +76,7 @@ class NearCache:
         self._shelf.clear()
         self._marks: dict[str, int] = {}  # in order of their numbers
         self._held: dict[str, set[str]] = {}  # tag -> transactions
+        self._vouched = Head("", 0, 0, 0.0), NEVER  # a head, and how long the lease lives once it has been read
         self._floor = start.number
         self.tail = start.number
         self._start = start
@@ -208,6 +209,7 @@ class NearCache:
             self._start = Start(head.epoch, head.sequence)
             self._ahead = head.now - sent
             self._good_until = sent + lease
+            self._vouched = head, self._good_until
 
     def renew(self, head: Head, sent: float, lease: float) -> bool:
         """Whether the lease lives on: not where it had lapsed, or the log is another one."""
@@ -215,10 +217,18 @@ class NearCache:
             if self._boottime() >= self._good_until or head.epoch != self._start.epoch or head.number < self.tail:
                 return False
             self._ahead = head.now - sent
+            # What the head tells of may have been there for as long as a slow link took: it is read before the lease goes on.
+            self._vouched = head, sent + lease
+            self._lengthen()
+        return True
+
+    def _lengthen(self) -> None:
+        """The lease goes on if all that its renewal told of has been read."""
+        head, until = self._vouched
+        if self.tail >= head.number:
+            self._good_until = until
             if head.sequence > self._start.number:
                 self._start = Start(head.epoch, head.sequence)
-            self._good_until = sent + lease
-        return True
 
     def apply(self, records: Sequence[Record]) -> bool:
         """Drops and remembers what they name; False where the place in the log is lost, or too much is held to be remembered."""
@@ -230,6 +240,7 @@ class NearCache:
                 self.tail = record.number
             if self.tail > self._start.number:
                 self._start = Start(self._start.epoch, self.tail)
+            self._lengthen()
             return len(self._held) <= REMEMBERED
 
     def _apply(self, record: Record) -> None:

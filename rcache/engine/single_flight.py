@@ -20,6 +20,7 @@ class Ending(Enum):
     """What followers do when a flight ends without an answer they may share."""
 
     AGAIN = auto()  # look up anew: the store was refused, or the leader is gone
+    FAILED = auto()  # answer with what you found stale, if you may: the application has just failed
     ALONE = auto()  # run by yourself: what the application answers here is not for sharing
 
 

@@ -129,3 +129,12 @@ async def test_without_the_setting_groups_mean_nothing_here(cache: Cache) -> Non
 async def test_groups_that_cannot_be_read_keep_an_answer_from_being_stored(cache: Cache) -> None:
     client, _ = standing(cache, Reply(headers=[*FRESH, ("cache-groups", "books?")]), cache_groups=True)
     assert (await client.get("/")).cache == "rcache; fwd=miss; detail=tag"
+
+
+async def test_the_answer_to_a_safe_request_invalidates_no_group(cache: Cache) -> None:
+    reply = Reply(headers=[*FRESH, ("cache-groups", '"books"'), ("cache-group-invalidation", '"books"')])
+    client, _ = standing(cache, reply, cache_groups=True)
+    await client.get("/a")
+    await client.get("/b")
+    await client.request("OPTIONS", "/a")
+    assert (await client.get("/a")).is_hit

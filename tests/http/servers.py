@@ -11,8 +11,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Self, TypeVar
 
 import granian.constants
 import granian.server.embed
@@ -22,6 +22,9 @@ import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.servers import free_port
+from tests.support import PATIENCE
+
+Result = TypeVar("Result")
 
 READY_WITHIN = 10.0  # seconds
 PARKED_AFTER = 1.0  # seconds after which a thread that is still there will not move again
@@ -76,6 +79,11 @@ class Served:
         deadline = time.monotonic() + PARKED_AFTER
         while not _foreign_threads() <= self._others and time.monotonic() < deadline:
             time.sleep(0.001)
+
+    async def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """What this comes to on the server's own loop, where the applications run."""
+        async with asyncio.timeout(PATIENCE):
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app(scope, receive, send)

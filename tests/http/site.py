@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import pytest
 from starlette.types import ASGIApp
 
 from rcache import Cache, CacheMiddleware, Rule
@@ -13,6 +15,15 @@ from tests.http.proxy import Proxy
 from tests.http.servers import Served
 from tests.http.wire import Given, Text
 from tests.support import HandClock
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+
+def on_one_server(test: Test) -> Test:
+    """Marks a test of what is decided before anything goes over the wire: one server and one way to send bodies will do."""
+    one_way = pytest.mark.parametrize("site", ["single"], indirect=True)
+    alone: Test = pytest.mark.parametrize("server", ["uvicorn-httptools"], indirect=True)(one_way(test))
+    return alone
 
 
 class Site:
@@ -39,6 +50,10 @@ class Site:
     def entries(self) -> int:
         """How many answers are stored."""
         return len(self.cache.store)  # type: ignore[arg-type]
+
+    async def refreshed(self) -> None:
+        """Returns once nothing is made anew in the background any more."""
+        await self.served.run(self.cache.refreshes.wait())
 
     def connect(self) -> Connection:
         """A connection to the server, for more than one request or for less."""

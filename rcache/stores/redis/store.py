@@ -195,7 +195,7 @@ class RedisStore:
     async def _bury(self, abandoned: bytes, budget: Budget) -> bytes:
         """Purges tags whose holds ran out, as their writers would have; the purge's number."""
         step = writing.purge_step(self, orjson.loads(abandoned))
-        reply = await self._trips.spend(step.script.call(len(step.keys), *step.keys, *step.arguments), budget)
+        reply = await self._trips.spend(step.command, budget)
         if reply[1]:
             self._trips.sweep()
         number: bytes = reply[0]
@@ -204,7 +204,7 @@ class RedisStore:
     async def _repair(self, budget: Budget, names: tuple[str, ...]) -> Missing:
         """Makes again what was found missing, and tells from when on a fill may be stored."""
         step = writing.repair_step(self)
-        reply = await self._trips.spend(step.script.call(len(step.keys), *step.keys, *step.arguments), budget)
+        reply = await self._trips.spend(step.command, budget)
         epoch, number, is_quarantined, seconds, microseconds = reply
         self._enter(epoch)
         now = int(seconds) + int(microseconds) / 1e6
@@ -334,8 +334,7 @@ class RedisStore:
             if isinstance(step, float):
                 await asyncio.sleep(step)
             else:
-                command = step.script.call(len(step.keys), *step.keys, *step.arguments)
-                reply = await self._trips.take(command, timeout)
+                reply = await self._trips.take(step.command, timeout)
 
     def _carry_out_sync(self, steps: Steps[T], timeout: float, probe: bool = False) -> T:
         reply = None
@@ -348,8 +347,7 @@ class RedisStore:
             if isinstance(step, float):
                 time.sleep(step)
             else:
-                arguments = (*step.keys, *step.arguments)
-                reply = self._trips.take_sync(step.script, len(step.keys), arguments, timeout, probe)
+                reply = self._trips.take_sync(step.command, timeout, probe)
 
     def _swept(self, purged: Purge) -> Purge:
         if purged.entries:
@@ -362,7 +360,8 @@ class RedisStore:
 
     def _all_scripts(self) -> tuple[Script, ...]:
         often = (self.lookup_script, self.store_script, self.purge_script, self.hold_script, self.release_script)
-        return (*often, self.repair_script, self.table_script, self.strike_script, scripts.SWEEP)
+        seldom = (self.flush_script, self.repair_script, self.table_script, self.strike_script, scripts.SWEEP)
+        return (*often, *seldom)
 
     def forget_parent(self) -> None:
         """In a forked child: connections are the parent's, and locks may be held by threads that are not here."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import redis
 from redis import exceptions as driver
 
 from rcache.stores.redis.address import Way
-from rcache.stores.redis.scripts import Script
+from rcache.stores.redis.scripts import Script, pack
 from rcache.stores.redis.wire import Counters
 
 KEPT = 4  # idle connections
@@ -26,28 +27,29 @@ class Idle(NamedTuple):
 class SyncPipe:
     """A few blocking connections, one call at a time on each. Safe in threads; not shared across a fork."""
 
-    def __init__(self, way: Way, counters: Counters) -> None:
+    def __init__(self, way: Way, scripts: Callable[[], tuple[Script, ...]], counters: Counters) -> None:
         self._way = way
+        self._scripts = scripts
         self._counters = counters
         self._lock = threading.Lock()
         self._idle: list[Idle] = []
 
-    def call(self, script: Script, keys: int, arguments: tuple[bytes, ...], timeout: float) -> Any:
-        """The reply of `script`, whose first `keys` arguments are keys. Raises the driver's errors."""
+    def call(self, command: bytes, timeout: float) -> Any:
+        """The reply to a command that `pack` made. Raises the driver's errors."""
         if not self._way.is_sure:
             self._way.confirm_sync(timeout)
         idle = self._take(timeout)
         used = idle or self._connect(timeout)
         try:
             try:
-                reply = self._exchange(used.connection, script, keys, arguments)
+                reply = self._exchange(used.connection, command)
             except driver.ConnectionError:
                 # Closed by the other side while idle; a second purge does no harm.
                 if idle is None:
                     raise
                 _disconnect([used])
                 used = self._connect(timeout)
-                reply = self._exchange(used.connection, script, keys, arguments)
+                reply = self._exchange(used.connection, command)
         except driver.ResponseError:
             self._give_back(used)
             raise
@@ -63,15 +65,22 @@ class SyncPipe:
         greet(self._way, connection)
         return Idle(timeout, generation, connection)
 
-    def _exchange(self, connection: redis.Connection, script: Script, keys: int, arguments: tuple[bytes, ...]) -> Any:
+    def _exchange(self, connection: redis.Connection, command: bytes) -> Any:
         self._counters.trips += 1
-        connection.send_command("EVALSHA", script.sha, keys, *arguments)  # type: ignore[no-untyped-call]
+        connection.send_packed_command([command])  # type: ignore[no-untyped-call]
         try:
             return connection.read_response(disable_decoding=True)
         except driver.NoScriptError:
+            self._load(connection)
             self._counters.trips += 1
-            connection.send_command("EVAL", script.source, keys, *arguments)  # type: ignore[no-untyped-call]
+            connection.send_packed_command([command])  # type: ignore[no-untyped-call]
             return connection.read_response(disable_decoding=True)
+
+    def _load(self, connection: redis.Connection) -> None:
+        """Lets Redis know the scripts: it forgets them at each restart, and replicas never heard of them."""
+        for script in self._scripts():
+            connection.send_packed_command([pack((b"SCRIPT", b"LOAD", script.source))])  # type: ignore[no-untyped-call]
+            connection.read_response()
 
     def _take(self, timeout: float) -> Idle | None:
         """A connection that waits that long for replies, and leads where it should."""

@@ -41,7 +41,7 @@ class Trips:
         self._breaker = Breaker()
         self._pipes: dict[asyncio.AbstractEventLoop, Pipe] = {}
         self._sweepers: dict[asyncio.AbstractEventLoop, Sweeper] = {}
-        self._sync = SyncPipe(self._way, self.counters)
+        self._sync = SyncPipe(self._way, self._scripts, self.counters)
 
     @property
     def is_down(self) -> bool:
@@ -69,12 +69,12 @@ class Trips:
         except DRIVER_ERRORS as error:
             raise self._failed(error) from error
 
-    def take_sync(self, script: Script, keys: int, arguments: tuple[bytes, ...], timeout: float, probe: bool) -> Any:
+    def take_sync(self, command: bytes, timeout: float, probe: bool) -> Any:
         """The reply, from any thread, with no event loop. A probe goes out even while the breaker is open."""
         if not (probe or self._breaker.admits()):
             raise BackendError(_OPEN)
         try:
-            reply = self._sync.call(script, keys, arguments, timeout)
+            reply = self._sync.call(command, timeout)
         except DRIVER_ERRORS as error:
             raise self._failed(error) from error
         self._breaker.succeed()

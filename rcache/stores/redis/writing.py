@@ -40,6 +40,11 @@ class Step(NamedTuple):
     keys: tuple[bytes, ...]
     arguments: tuple[bytes, ...]
 
+    @property
+    def command(self) -> bytes:
+        """The packed command."""
+        return self.script.call(len(self.keys), *self.keys, *self.arguments)
+
 
 Steps = Generator[Step | float, Any, T]
 

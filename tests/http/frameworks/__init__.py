@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 from starlette.types import ASGIApp
 
@@ -20,10 +21,10 @@ class Framework:
     module: str
     rules: tuple[Rule, ...] = ()
 
-    def behind(self, cache: Cache) -> ASGIApp:
-        """The application with this cache before it."""
+    def behind(self, cache: Cache, **settings: Any) -> ASGIApp:
+        """The application with this cache before it, in a middleware with these settings."""
         app: ASGIApp = import_module(f"{__name__}.{self.module}").app
-        return CacheMiddleware(app, cache=cache, rules=self.rules)
+        return CacheMiddleware(app, cache=cache, rules=self.rules, **settings)
 
 
 FRAMEWORKS = {

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
+from django.views.decorators.http import etag, require_http_methods
 
 from rcache import invalidate_sync
 from tests.http.frameworks import pages
@@ -54,6 +55,15 @@ async def large(request: HttpRequest, name: str) -> HttpResponse:
     return HttpResponse(pages.LARGE, content_type="application/octet-stream")
 
 
+@require_http_methods(["GET", "HEAD", "PUT"])
+@etag(lambda request, name: pages.etag(name))
+def text(request: HttpRequest, name: str) -> HttpResponse:
+    if request.method == "PUT":
+        pages.texts[name] = request.body.decode()
+        return HttpResponse("written", content_type="text/plain")
+    return HttpResponse(pages.text(name), content_type="text/plain")
+
+
 urlpatterns = [
     path("items/<name>", item),
     path("dated/<name>", dated),
@@ -61,6 +71,7 @@ urlpatterns = [
     path("cookie/<name>", cookie),
     path("missing/<name>", missing),
     path("large/<name>", large),
+    path("text/<name>", text),
 ]
 
 settings.configure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, HTTPException, Response
+from fastapi import Body, FastAPI, HTTPException, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from rcache import cached, invalidate
@@ -69,3 +69,18 @@ async def missing(name: str) -> None:
 async def large(name: str) -> Response:
     pages.count("large", name)
     return Response(pages.LARGE)
+
+
+@app.get("/text/{name}")
+@cached(ttl=60)
+def text(name: str, request: Request) -> Response:
+    headers = {"ETag": pages.etag(name)}
+    if request.headers.get("if-none-match") == pages.etag(name):
+        return Response(status_code=304, headers=headers)
+    return PlainTextResponse(pages.text(name), headers=headers)
+
+
+@app.put("/text/{name}", response_class=PlainTextResponse)
+async def rewrite(name: str, text: Annotated[bytes, Body(media_type="text/plain")]) -> str:
+    pages.texts[name] = text.decode()
+    return "written"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar import Litestar, MediaType, Request, Response, get, post, put
 from litestar.datastructures import Cookie
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
@@ -63,4 +63,20 @@ async def large(name: FromPath[str]) -> Response[bytes]:
     return Response(pages.LARGE, media_type="application/octet-stream")
 
 
-app = Litestar([item, change, dated, stream, cookie, missing, large], openapi_config=None, logging_config=None)
+@get("/text/{name:str}")
+async def text(name: FromPath[str], request: Request[Any, Any, Any]) -> Response[str]:
+    headers = {"ETag": pages.etag(name)}
+    if request.headers.get("if-none-match") == pages.etag(name):
+        return Response("", status_code=304, headers=headers)
+    return Response(pages.text(name), headers=headers, media_type=MediaType.TEXT)
+
+
+@put("/text/{name:str}", media_type=MediaType.TEXT)
+async def rewrite(name: FromPath[str], request: Request[Any, Any, Any]) -> str:
+    pages.texts[name] = (await request.body()).decode()
+    return "written"
+
+
+app = Litestar(
+    [item, change, dated, stream, cookie, missing, large, text, rewrite], openapi_config=None, logging_config=None
+)

@@ -6,6 +6,7 @@
 - `GET /cookie/NAME`: sets two cookies.
 - `GET /missing/NAME`: a 404 of the framework's own.
 - `GET /large/NAME`: more than any buffer on its way holds.
+- `GET /text/NAME`: long and worth compressing; a 304 to whom holds it. `PUT` to it changes it, and leaves purging to others.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 MODIFIED = "Wed, 21 Oct 2015 07:28:00 GMT"
 PIECES = ("one, ", "two, ", "three")
 LARGE = b"0123456789abcdef" * 40_000
+
+LINE = "all the same again and again. "
 
 made: Counter[str] = Counter()
 texts: dict[str, str] = {}
@@ -29,6 +32,12 @@ def item(name: str) -> dict[str, Any]:
 def etag(name: str) -> str:
     """The validator of the item as it is now."""
     return f'"{name}-{texts.get(name, "new")}"'
+
+
+def text(name: str) -> str:
+    """The long text as it is now."""
+    count("text", name)
+    return f"{texts.get(name, 'new')}: " + LINE * 300
 
 
 def count(page: str, name: str) -> int:

@@ -65,6 +65,20 @@ async def large(request: Request) -> Response:
     return Response(pages.LARGE)
 
 
+@cached(ttl=60)
+async def text(request: Request) -> Response:
+    name = request.path_params["name"]
+    headers = {"ETag": pages.etag(name)}
+    if request.headers.get("if-none-match") == pages.etag(name):
+        return Response(status_code=304, headers=headers)
+    return PlainTextResponse(pages.text(name), headers=headers)
+
+
+async def rewrite(request: Request) -> Response:
+    pages.texts[request.path_params["name"]] = (await request.body()).decode()
+    return PlainTextResponse("written")
+
+
 app = Starlette(
     routes=[
         Route("/items/{name}", item),
@@ -74,5 +88,7 @@ app = Starlette(
         Route("/cookie/{name}", cookie),
         Route("/missing/{name}", missing),
         Route("/large/{name}", large),
+        Route("/text/{name}", text),
+        Route("/text/{name}", rewrite, methods=["PUT"]),
     ]
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from redis import asyncio as aredis
 
+from rcache import Cache
 from rcache.core.entry import Found, Missing
 from rcache.core.errors import BackendError
 from rcache.stores.redis import RedisStore, sentinel
@@ -100,6 +101,26 @@ async def test_a_purge_waits_until_nobody_can_follow_the_former_primary(
     assert isinstance(await reader.lookup(Request(), budget()), Found), "which is right until the purge has landed"
     await purging
     assert not isinstance(await until_it_answers(reader, Request()), Found)
+
+
+async def test_a_node_that_needs_no_trip_hears_of_the_failover_too(quick: Sentinels, request, monkeypatch):
+    """It answers from what it keeps near, and its lease would be renewed by the former primary, which lives on."""
+    monkeypatch.setattr("rcache.stores.redis.sentinel.LEASE", 0.3)
+    settings = {"namespace": request.node.name, "near": "strict", "near_lease": 0.5, "deadline": 5.0}
+    writer, reader = Cache(quick.url, **settings), Cache(quick.url, **settings)
+    ask = Request()
+    await fill(reader.store, ask, body=b"old")
+    while not isinstance(reader.store.near.find(ask), Found):
+        await reader.store.lookup(ask, budget())
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(quick.fail_over)
+
+    lose_connection(writer.store.store_behind)
+    assert (await writer.invalidate("article:7")).landed
+    found = reader.store.near.find(ask)
+    assert found is None
+    await writer.close()
+    await reader.close()
 
 
 async def test_what_a_former_primary_held_is_void_when_it_is_named_again(

@@ -8,7 +8,8 @@
 -- ARGV[3]    its lease in milliseconds
 -- ARGV[4]    its counter of renewals
 -- ARGV[5]    after how many milliseconds a node that renewed nothing is forgotten
--- returns    {'joined', epoch, head, number, seconds, microseconds}: the last record, and the sequence; {'lost'} where there is no epoch
+-- returns    {'joined', epoch, head, number, seconds, microseconds}: the last record, and the sequence; {'lost'} where there is
+--            no epoch, or the node has said more since
 --@include rule
 --@include nodes
 
@@ -25,6 +26,8 @@ if not epoch then return {'lost'} end
 
 local now, time = clock()
 prepare(nodes, epoch, now)
+-- A network may deliver what was given up long ago: it must not say that a node which joined anew has read up to here.
+if is_late(redis.call('HGET', nodes, id), counter) then return {'lost'} end
 local all = redis.call('HGETALL', nodes)
 for position = 1, #all, 2 do
   local _, _, _, _, renewed = read_node(all[position + 1])

@@ -10,6 +10,12 @@ local function read_node(field)
   return string.match(field or '', '^(%a+) (%d+) (%d+) (%d+) (%d+)$')
 end
 
+-- Whether what a node says under that counter comes after what it said later.
+local function is_late(field, counter)
+  local _, _, known = read_node(field)
+  return known and tonumber(known) >= tonumber(counter)
+end
+
 -- Makes the table where it is missing or of another epoch; strict writers do not trust one younger than a lease.
 local function prepare(nodes, epoch, now)
   local known = redis.pcall('HGET', nodes, 'epoch')

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Renew a node's lease, and tell how far it has read; refused if it lapsed, was struck out, or is of another epoch.
+-- Renew a node's lease, and tell how far it has read; refused if it lapsed, was struck out, is of another epoch, or comes
+-- after what the node has said since.
 --
 -- KEYS[1]    the sequence
 -- KEYS[2]    the nodes
@@ -23,6 +24,6 @@ local known = redis.pcall('HMGET', nodes, 'epoch', id)
 if not epoch or known.err or known[1] ~= epoch then return {'refused'} end
 local now, time = clock()
 local mode, lease, _, _, renewed = read_node(known[2])
-if not mode or renewed + lease < now then return {'refused'} end
+if not mode or renewed + lease < now or is_late(known[2], counter) then return {'refused'} end
 write_node(nodes, id, mode, lease, counter, tail, now)
 return {'renewed', epoch, redis.call('HGET', sequence, 'last') or '0', number, time[1], time[2]}

@@ -1,0 +1,78 @@
+"""The kinds of Redis that a run is on: how nodes come to it, whom faults do things to, and which faults fit."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Protocol
+
+from tests.chaos import faults
+from tests.chaos.faults import Fault
+from tests.sentinels import Sentinels
+from tests.servers import RedisServer
+
+
+class Topology(Protocol):
+    """One kind of Redis."""
+
+    title: str
+    url: str
+    faults: Sequence[Fault]
+
+    @property
+    def server(self) -> RedisServer:
+        """The server that faults do things to: the primary."""
+        ...
+
+    @property
+    def port(self) -> int | None:
+        """Where links lead; None where clients are told addresses that no link can stand before."""
+        ...
+
+    def stop(self) -> None:
+        """Ends it."""
+        ...
+
+
+class OneServer:
+    """One server, with a link before each node."""
+
+    title = "one server"
+    faults: Sequence[Fault] = (*faults.ON_NODES, *faults.ON_LINKS, *faults.ON_SERVER, *faults.ON_REDIS)
+
+    def __init__(self) -> None:
+        self.server = RedisServer()
+        self.url = self.server.url
+        self.port = self.server.port
+
+    def stop(self) -> None:
+        """Ends it."""
+        self.server.stop()
+
+
+class WatchedServers:
+    """A primary with two replicas, and three sentinels."""
+
+    title = "Sentinel"
+    port = None
+    faults: Sequence[Fault] = (*faults.ON_NODES, *faults.ON_SERVER, *faults.ON_SENTINELS)
+
+    def __init__(self) -> None:
+        self.sentinels = Sentinels(down_after=1500)
+        self.url = self.sentinels.url
+
+    @property
+    def server(self) -> RedisServer:
+        """Whom the sentinels call the primary."""
+        return self.sentinels.primary
+
+    def stop(self) -> None:
+        """Ends it."""
+        for server in self.sentinels.servers:
+            if server.is_running:
+                with contextlib.suppress(ProcessLookupError):
+                    server.resume()
+        self.sentinels.stop()
+
+
+TOPOLOGIES = {"one": OneServer, "sentinel": WatchedServers}
