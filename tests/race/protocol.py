@@ -45,7 +45,8 @@ _APPEND = """#!lua flags=allow-oom
 --@include log
 local epoch = standing(KEYS[1], (history()))
 local bounds = {'1000', 60000}
-return append(KEYS[1], KEYS[2], epoch, ARGV[1], cjson.decode(ARGV[2]), 1, clock(), bounds) or ''
+local known = logged_so_far(KEYS[1])
+return append(KEYS[1], KEYS[2], epoch, known, ARGV[1], cjson.decode(ARGV[2]), 1, clock(), bounds) or ''
 """
 _NUMBER = """#!lua flags=allow-oom
 return redis.call('HINCRBY', KEYS[1], 'n', 1)
@@ -179,7 +180,7 @@ class Protocol:
         removals.cut(
             store,
             "purge",
-            ("local number = put('HINCRBY', sequence, 'n', 1)", "local number = tonumber(ARGV[8])"),
+            ("local number = put('HINCRBY', sequence, 'n', 2) - 1", "local number = tonumber(ARGV[8])"),
             (">= number then redis.call('HDEL', sequence, 'epoch') end", ">= number then end"),
             ("for _, shard in ipairs(shards) do lift(shard, ends, changes, true) end", ""),
             ("local logged = append(", "local logged = (function() end)("),
@@ -188,7 +189,7 @@ class Protocol:
         removals.cut(
             store,
             "release",
-            ("append(sequence, log, standing", "(function() end)(sequence, log, standing"),
+            ("  append(sequence", "  local _ = (function() end)(sequence"),
             ("holder == transaction", "true") if self.removed == "keep_hold" else ("", ""),
         )
         taken = {"mark": removals.mark, "born": removals.born}

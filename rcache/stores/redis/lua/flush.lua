@@ -29,6 +29,6 @@ for position = 3, #KEYS, 2 do
     redis.call('ZADD', marks, 'XX', number, BORN)
   end
 end
-local logged = append(sequence, log, epoch, 'flush', {}, 1, clock(), {ARGV[1], tonumber(ARGV[2])})
-local is_strict = redis.call('HGET', sequence, 'near') == 'strict'
-return {number, 0, epoch or '', logged or '', 1, is_strict and 1 or 0}
+local known = logged_so_far(sequence)
+local logged = append(sequence, log, epoch, known, 'flush', {}, 1, clock(), {ARGV[1], tonumber(ARGV[2])})
+return {number, 0, epoch or '', logged or '', 1, known[4] == 'strict' and 1 or 0}

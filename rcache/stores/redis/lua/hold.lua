@@ -46,8 +46,8 @@ for _, shard in ipairs(shards) do
 end
 
 -- Placed first, then logged: whoever has read of a hold is given nothing that it forbids.
-local number = ''
+local number, known = '', logged_so_far(sequence)
 if #placed > 0 then
-  number = append(sequence, log, epoch, 'hold', placed, 1, now, {ARGV[4], tonumber(ARGV[5])})
+  number = append(sequence, log, epoch, known, 'hold', placed, 1, now, {ARGV[4], tonumber(ARGV[5])})
 end
-return {'held', epoch, number, redis.call('HGET', sequence, 'near') == 'strict' and 1 or 0}
+return {'held', epoch, number, known[4] == 'strict' and 1 or 0}

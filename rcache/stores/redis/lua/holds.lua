@@ -18,10 +18,13 @@ end
 -- Lifts the holds that `ends(transaction, deadline)` tells, and adds {tag, transaction, ...} to `changes` for each tag.
 -- With `names_all`, tags that nobody held are added too.
 local function lift(shard, ends, changes, names_all)
-  local known = redis.pcall('HGET', shard[1], 'held')
+  if type(redis.pcall('HGET', shard[1], 'held')) ~= 'string' then
+    for position = names_all and 3 or #shard + 1, #shard do changes[#changes + 1] = {shard[position]} end
+    return
+  end
   for first = 3, #shard, SLICE do
     local fields = hold_fields(shard, first)
-    local found = type(known) == 'string' and redis.call('HMGET', shard[1], unpack(fields)) or {}
+    local found = redis.call('HMGET', shard[1], unpack(fields))
     for offset, name in ipairs(fields) do
       local change = {shard[first + offset - 1]}
       if found[offset] then

@@ -48,11 +48,13 @@ local function forget(guard, marks, surplus)
 end
 
 local epoch = standing(sequence, info)
-local number = put('HINCRBY', sequence, 'n', 1)
+local known = logged_so_far(sequence)
+-- Two numbers at once: the purge's own, and the next for its record.
+local number = put('HINCRBY', sequence, 'n', 2) - 1
 local mark = string.format('%.0f', number)
 
 -- Numbers only grow. If this one does not, the sequence was set back, and nothing can be judged by numbers any more.
-if (tonumber(redis.call('HGET', sequence, 'last') or '') or 0) >= number then redis.call('HDEL', sequence, 'epoch') end
+if (tonumber(known[1] or '') or 0) >= number then redis.call('HDEL', sequence, 'epoch') end
 for _, shard in ipairs(shards) do
   local highest = redis.pcall('ZRANGE', shard[2], -1, -1, 'WITHSCORES')
   if not highest.err and highest[2] and tonumber(highest[2]) >= number then redis.call('HDEL', sequence, 'epoch') end
@@ -70,7 +72,6 @@ for _, shard in ipairs(shards) do
   if surplus > 0 then forget(shard[1], shard[2], math.min(surplus, #shard + 16)) end
 end
 
-
 -- Then the log, and the holds: what this transaction held, and what nobody else came to end.
 local now, changes, ended = clock(), {}, 0
 local function ends(holder, deadline)
@@ -80,7 +81,8 @@ end
 for _, shard in ipairs(shards) do lift(shard, ends, changes, true) end
 epoch = redis.call('HGET', sequence, 'epoch') and epoch
 local awaited = ended < #changes and 1 or 0
-local logged = append(sequence, log, epoch, 'purge', changes, awaited, now, {ARGV[6], tonumber(ARGV[7])})
+local record, bounds = string.format('%.0f', number + 1), {ARGV[6], tonumber(ARGV[7])}
+local logged = append(sequence, log, epoch, known, 'purge', changes, awaited, now, bounds, record)
 
 local entries = 0
 for position = 4, #KEYS, 2 do
@@ -95,5 +97,4 @@ if entries > 0 then
   redis.call('LTRIM', sweeps, 0, ARGV[3] - 1)
   redis.call('PEXPIRE', sweeps, ARGV[4])
 end
-local is_strict = redis.call('HGET', sequence, 'near') == 'strict'
-return {mark, entries, epoch or '', logged or '', awaited, is_strict and 1 or 0}
+return {mark, entries, epoch or '', logged or '', awaited, known[4] == 'strict' and 1 or 0}

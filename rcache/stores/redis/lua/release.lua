@@ -26,6 +26,7 @@ for _, shard in ipairs(shards) do
   lift(shard, function(holder) return holder == transaction end, released, false)
 end
 if #released > 0 then
-  append(sequence, log, standing(sequence, info), 'release', released, 0, clock(), {ARGV[3], tonumber(ARGV[4])})
+  local epoch, known, bounds = standing(sequence, info), logged_so_far(sequence), {ARGV[3], tonumber(ARGV[4])}
+  append(sequence, log, epoch, known, 'release', released, 0, clock(), bounds)
 end
 return #released
