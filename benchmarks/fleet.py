@@ -20,7 +20,6 @@ from typing import Any, Final
 
 import redis
 
-from benchmarks import plots
 from benchmarks.servers import PROJECT, redis_server
 from rcache import Cache
 
@@ -214,6 +213,8 @@ def main() -> None:
     result = measure()
     asked.output.mkdir(parents=True, exist_ok=True)
     (asked.output / "fleet.json").write_text(json.dumps(result, indent=1) + "\n")
+    from benchmarks import plots  # measuring alone needs no plots
+
     plots.draw_fleet(result, asked.output / "plots")
     asked.page.write_text(render(result))
     print(render(result))
