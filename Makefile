@@ -8,13 +8,16 @@ RUN := .venv/bin/python -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo serve test lint redis-server wrk long bench clean
+.PHONY: help demo serve test lint redis-server postgres wrk long chaos soak fleet bench clean
 
 help:
 	@echo "make demo    see it work: a shop, its cache, and a story in the terminal"
 	@echo "make serve   the same shop on http://127.0.0.1:$(PORT) for a browser (PORT=...)"
 	@echo "make test    lint, types, floors and all tests"
-	@echo "make long    the tests that take minutes"
+	@echo "make long    what takes hours: the long tests, chaos, soak, fleet"
+	@echo "make chaos   answers checked against PostgreSQL while everything breaks (an hour)"
+	@echo "make soak    an hour of traffic, and whether anything grows or is left behind"
+	@echo "make fleet   how many nodes one log carries (minutes)"
 	@echo "make bench   how fast it is, beside a bare application and other caches"
 	@echo "make lint    lint, types and floors alone"
 	@echo "make clean   remove the environment and everything made here"
@@ -26,7 +29,7 @@ serve: .venv/demo.installed
 	@echo "The shop is open on http://127.0.0.1:$(PORT) (Ctrl-C closes it)"
 	@$(RUN) uvicorn --factory examples.shop.app:create_app --port $(PORT)
 
-test: redis-server lint
+test: redis-server postgres lint
 	$(RUN) pytest -m "not long"
 
 lint: .venv/dev.installed
@@ -35,14 +38,29 @@ lint: .venv/dev.installed
 	$(RUN) mypy
 	.venv/bin/lint-imports
 
-long: redis-server .venv/dev.installed
+long: redis-server postgres .venv/bench.installed
 	$(RUN) pytest -m long
+	$(RUN) tests.chaos --anew
+	$(RUN) tests.chaos.soak
+	$(RUN) benchmarks.fleet
+
+chaos: redis-server postgres .venv/dev.installed
+	$(RUN) tests.chaos
+
+soak: redis-server .venv/dev.installed
+	$(RUN) tests.chaos.soak
+
+fleet: redis-server .venv/bench.installed
+	$(RUN) benchmarks.fleet
 
 bench: redis-server wrk .venv/bench.installed
 	$(RUN) benchmarks
 
 redis-server:
 	@scripts/require redis-server redis-server redis
+
+postgres:
+	@scripts/require initdb postgresql postgresql-server
 
 wrk:
 	@scripts/require wrk wrk wrk

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [wire|inprocess|earlier|outage|scale|all] [--full] [--seconds S]`: see README.md beside this file."""
+"""`python -m benchmarks [wire|inprocess|near|earlier|outage|scale|all] [--full] [--seconds S]`: see README.md beside this file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks import earlier, inprocess, outage, plots, report, scale, wire
+from benchmarks import earlier, inprocess, near, outage, plots, report, scale, wire
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
-PARTS = ("wire", "inprocess", "earlier", "outage", "scale")
+PARTS = ("wire", "inprocess", "near", "earlier", "outage", "scale")
 
 
 def main() -> None:
@@ -54,6 +54,8 @@ def _measure(part: str, seconds: float, is_full: bool) -> dict[str, Any]:
         return wire.measure(seconds, rounds=15 if is_full else 7)
     if part == "inprocess":
         return inprocess.measure(rounds=200 if is_full else 60)
+    if part == "near":
+        return near.measure(seconds, rounds=15 if is_full else 7)
     if part == "earlier":
         return earlier.measure(rounds=200 if is_full else 60)
     if part == "outage":

@@ -117,18 +117,28 @@ def rcache_redis_around() -> ASGIApp:
     return _around(os.environ[REDIS_URL])
 
 
-def _added(url: str | None) -> FastAPI:
+def rcache_near() -> FastAPI:
+    """rcache on Redis with a near cache, added to FastAPI."""
+    return _added(os.environ[REDIS_URL], near="fast")
+
+
+def rcache_near_around() -> ASGIApp:
+    """rcache on Redis with a near cache, around FastAPI."""
+    return _around(os.environ[REDIS_URL], near="fast")
+
+
+def _added(url: str | None, **settings: Any) -> FastAPI:
     from rcache import Cache, CacheMiddleware
 
     app = _rcached()
-    app.add_middleware(CacheMiddleware, cache=Cache(url, namespace="added"))
+    app.add_middleware(CacheMiddleware, cache=Cache(url, namespace="added", **settings))
     return app
 
 
-def _around(url: str | None) -> ASGIApp:
+def _around(url: str | None, **settings: Any) -> ASGIApp:
     from rcache import Cache, CacheMiddleware
 
-    return CacheMiddleware(_rcached(), cache=Cache(url, namespace="around"))
+    return CacheMiddleware(_rcached(), cache=Cache(url, namespace="around", **settings))
 
 
 def _rcached() -> FastAPI:

@@ -20,7 +20,6 @@ from typing import Any, Final
 
 import redis
 
-from benchmarks import plots
 from benchmarks.servers import PROJECT, redis_server
 from rcache import Cache
 
@@ -142,23 +141,22 @@ def render(result: dict[str, Any]) -> str:
     lines = [
         "# How many nodes one log carries",
         "",
-        "Each node with a near cache follows the log on a connection of its own: one blocking read, and a renewal of its lease four",
-        f"times per lease ({LEASE:g} s here). Hundreds of such readers in one process, one Redis and one writer, purging every",
-        f"{1000 * PAUSE:.0f} ms, `make fleet`; the readers share the machine's cores, so the times until the last one has read are theirs",
-        "as much as Redis'.",
+        "Each node with a near cache follows the log on a connection of its own: one blocking read, and a renewal of its",
+        f"lease four times per lease ({LEASE:g} s here). Measured by `make fleet` with hundreds of such readers in one process,",
+        f"one Redis and one writer that purges every {1000 * PAUSE:.0f} ms. The readers share the machine's cores with Redis, so",
+        "the time until the last one has read is theirs as much as Redis'.",
         "",
     ]
     for mode, title in (("fast", '`near="fast"`'), ("strict", '`near="strict"`')):
         lines += [
             f"## {title}",
             "",
-            "| nodes | connections | `invalidate` returned, ms (p99) | middle node, ms (p99) | last node, ms (p99)"
-            " | Redis per purge, us | Redis idle, % of a core |",
-            "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+            "| nodes = connections | `invalidate` returned, ms (p99) | middle node | last node | us of Redis per purge | idle, % |",
+            "| ---: | ---: | ---: | ---: | ---: | ---: |",
         ]
         for point in result[mode]:
             times = [f"{point[name][0]:.2f} ({point[name][1]:.1f})" for name in ("returned_ms", "middle_ms", "last_ms")]
-            cells = [f"{point['nodes']}", f"{point['connections']}", *times]
+            cells = [f"{point['connections']}", *times]
             cells += [f"{point['redis_per_purge_us']:.0f}", f"{100 * point['redis_idle']:.2f}"]
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
@@ -167,6 +165,7 @@ def render(result: dict[str, Any]) -> str:
 
 
 def _formula(result: dict[str, Any]) -> list[str]:
+    wait = 1000 * result["fit"]["strict"]["wait_ms"]
     lines = [
         "## The formula",
         "",
@@ -179,8 +178,7 @@ def _formula(result: dict[str, Any]) -> list[str]:
         lines.append(f"| {mode} | {fit['base_us']:.0f} | {fit['each_us']:.1f} | {fit['lease_us']:.0f} |")
     lines += [
         "",
-        "A strict purge returns when the last node has read of it, so every node also adds about"
-        f" {1000 * result['fit']['strict']['wait_ms']:.0f} us to its time.",
+        f"A strict purge returns when the last node has read of it: every node adds {wait:.0f} us to its time.",
         "Purges per second that leave Redis half of a core for look-ups:",
         "",
         "| nodes | fast | strict |",
@@ -192,16 +190,16 @@ def _formula(result: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        "Purges that come together cost less: a reader that is busy takes up to 1,000 records in one read, and a transaction's tags,",
-        "however many, are one record.",
+        "Purges that come together cost less: a reader that is busy takes up to 1,000 records in one read, and the tags of a",
+        "transaction, however many, are one record.",
         "",
         "## Beyond one log",
         "",
         'A log belongs to a namespace. Split by what is written together: `Cache(url, namespace="catalogue")` and',
-        '`Cache(url, namespace="accounts")` have a log, a sequence and a table of nodes each, and a node follows only those that it',
-        "has a cache of. Two namespaces that every node follows halve nothing; namespaces that different nodes follow divide `n`, and",
-        "namespaces on different Redis servers divide Redis' time as well. A tag has to be purged in the namespace that its entries",
-        "are in. Nodes that can do without a near cache cost the log nothing.",
+        '`Cache(url, namespace="accounts")` have a log, a sequence and a table of nodes each, and a node follows only those that',
+        "it has a cache of. Namespaces that different nodes follow divide `n`; on different Redis servers they divide Redis' time",
+        "as well, even where every node follows all of them. A tag is purged in the namespace that its entries are in. Nodes that",
+        "do without a near cache cost the log nothing.",
         "",
     ]
 
@@ -215,6 +213,8 @@ def main() -> None:
     result = measure()
     asked.output.mkdir(parents=True, exist_ok=True)
     (asked.output / "fleet.json").write_text(json.dumps(result, indent=1) + "\n")
+    from benchmarks import plots  # measuring alone needs no plots
+
     plots.draw_fleet(result, asked.output / "plots")
     asked.page.write_text(render(result))
     print(render(result))

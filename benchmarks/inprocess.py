@@ -176,6 +176,8 @@ async def _measure(url: str, rounds: int) -> dict[str, Any]:
     caches.append(near)
     kept = apps.starlette([Middleware(CacheMiddleware, cache=near)], cached(ttl="1h", tags=["items"]))
     ours.insert(5, Subject("near hit", kept, cache_status="hit"))
+    around = CacheMiddleware(apps.starlette(mark=cached(ttl="1h", tags=["items"])), cache=near)
+    ours.insert(6, Subject("near hit, around the app", around, cache_status="hit"))
     await verify(ours[5])
     assert isinstance(near.store, NearStore)
     near.store.follow().joined.wait()

@@ -41,6 +41,8 @@ def draw(results: dict[str, Any], directory: Path) -> None:
             _bars(_wire_bars(results), "requests per second, bare ASGI = 1", directory / "wire.svg")
         if "inprocess" in results:
             _bars(_cpu_bars(results), "CPU per request, Starlette route = 1", directory / "inprocess.svg", "log")
+        if "near" in results:
+            _near(results["near"], directory / "near.svg")
         if "scale" in results:
             _scale(results["scale"], directory / "scale.svg")
 
@@ -76,6 +78,29 @@ def _bars(bars: list[Bar], title: str, path: Path, scale: str = "linear") -> Non
     axes.set_xscale(scale)
     axes.margins(x=0.1)
     axes.set_title(title, loc="left")
+    _save(figure, path)
+
+
+def _near(section: dict[str, Any], path: Path) -> None:
+    """Until all other nodes know: the median in colour, the p99 behind it."""
+    bars = [
+        (f"{title}, beside {mode} nodes" if name == "publish_ms" else f"{title}, {mode}", section[mode][name], colour)
+        for mode in ("fast", "strict")
+        for title, name, colour in (
+            ("PUBLISH", "publish_ms", PEERS),
+            ("purge", "visible_ms", OURS),
+            ("returned", "returned_ms", OURS),
+        )
+    ]
+    figure, axes = plt.subplots(figsize=(8, 0.9 + 0.4 * len(bars)))
+    for place, (_, (median, p99), colour) in enumerate(bars):
+        axes.barh(place, p99, color=colour, height=0.7, alpha=0.3)
+        axes.barh(place, median, color=colour, height=0.7)
+        axes.text(p99, place, f"  {median:.2f} / {p99:.2f}", va="center")
+    axes.set_yticks(range(len(bars)), [label for label, _, _ in bars])
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.set_title("ms until 8 other nodes know (median / p99)", loc="left")
     _save(figure, path)
 
 

@@ -6,21 +6,15 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from benchmarks import near_report
+from benchmarks.aims import Aim, at_least, at_most, spread, table
 from benchmarks.environments import versions as installed
 from benchmarks.servers import require
 
 STORES: Final = {"memory": "embedded", "redis": "Redis"}
 SERIES: Final = {"entries": "entries stored", "tags": "tags per entry", "body": "body in bytes"}
-
-
-class Aim(NamedTuple):
-    """What we wanted, what came out, and whether that is enough; None where it was not measured."""
-
-    aim: str
-    measured: str
-    is_met: bool | None
 
 
 def versions() -> dict[str, str]:
@@ -44,6 +38,7 @@ def render(results: dict[str, Any]) -> str:
         *_aims(results),
         *_wire(results),
         *_inprocess(results),
+        *near_report.section(results),
         *_earlier(results),
         *_outage(results),
         *_scale(results),
@@ -51,21 +46,10 @@ def render(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(*rows: tuple[str, ...]) -> list[str]:
-    head, *body = rows
-    divider = ["---", *["---:"] * (len(head) - 1)]
-    return [f"| {' | '.join(row)} |" for row in (head, tuple(divider), *body)] + [""]
-
-
-def _spread(spread: list[float], digits: int = 2) -> str:
-    median, low, high = (f"{number:.{digits}f}" for number in spread)
-    return f"{median} ({low}-{high})"
-
-
 def _aims(results: dict[str, Any]) -> list[str]:
     words = {True: "met", False: "not met", None: "not measured"}
     rows = [(aim.aim, aim.measured, words[aim.is_met]) for aim in aims(results)]
-    return ["## Aims", "", *_table(("aim", "measured", ""), *rows)]
+    return ["## Aims", "", *table(("aim", "measured", ""), *rows)]
 
 
 def aims(results: dict[str, Any]) -> Iterator[Aim]:
@@ -75,12 +59,13 @@ def aims(results: dict[str, Any]) -> Iterator[Aim]:
     hit, on_redis = wire.get("rcache_memory", {}).get("ratio"), wire.get("rcache_redis", {}).get("ratio")
     for place, name in (("", ""), ("_around", ", around the app")):
         ratio = wire.get(f"rcache_memory{place}", {}).get("ratio")
-        yield _at_least(f"embedded hit over the wire{name}: at least 0.85 of bare", ratio, 0.85)
+        yield at_least(f"embedded hit over the wire{name}: at least 0.85 of bare", ratio, 0.85)
         aim = f"embedded hit in process{name}: at most 0.4 of a Starlette route"
-        yield _at_most(aim, cpu, f"embedded hit{name}", "to_route", 0.4)
+        yield at_most(aim, cpu, f"embedded hit{name}", "to_route", 0.4)
         ratio = wire.get(f"rcache_redis{place}", {}).get("ratio")
-        yield _at_least(f"Redis hit over the wire{name}: at least 0.45 of bare", ratio, 0.45)
-    yield _at_most("a route without a rule: at most 2 us over bare", cpu, "rcache pass", "excess", 2.0)
+        yield at_least(f"Redis hit over the wire{name}: at least 0.45 of bare", ratio, 0.45)
+    yield at_most("a route without a rule: at most 2 us over bare", cpu, "rcache pass", "excess", 2.0)
+    yield from near_report.aims(results, cpu)
     then = {line["title"]: line for line in results.get("earlier", {}).get("rows", [])}
     for title in ("embedded hit", "embedded hit, around the app", "Redis hit"):
         yield _no_dearer(f"{title} in process: no dearer than before", then.get(title))
@@ -91,22 +76,11 @@ def aims(results: dict[str, Any]) -> Iterator[Aim]:
         yield _constant(name, results.get("scale", {}).get(store, {}).get("purge"))
 
 
-def _at_least(aim: str, spread: list[float] | None, bound: float) -> Aim:
-    return Aim(aim, "-", None) if spread is None else Aim(aim, _spread(spread), spread[0] >= bound)
-
-
-def _at_most(aim: str, lines: dict[str, Any], title: str, column: str, bound: float) -> Aim:
-    if title not in lines:
-        return Aim(aim, "-", None)
-    spread = lines[title][column]
-    return Aim(aim, _spread(spread), spread[0] <= bound)
-
-
 def _no_dearer(aim: str, line: dict[str, Any] | None) -> Aim:
     """Met where the middle half of the rounds reaches down to 1: more than that, noise does not tell."""
     if line is None:
         return Aim(aim, "-", None)
-    return Aim(aim, f"{_spread(line['to_then'])} times", line["to_then"][1] <= 1)
+    return Aim(aim, f"{spread(line['to_then'])} times", line["to_then"][1] <= 1)
 
 
 def _ahead(store: str, own: list[float] | None, peers: list[dict[str, Any]]) -> Aim:
@@ -144,11 +118,11 @@ def _wire(results: dict[str, Any]) -> Iterator[str]:
     yield f"{settings['body_bytes']:,} bytes of JSON, {settings['rounds']} rounds of {settings['seconds']:g} s."
     yield from ("CPU is that of the server process per request.", "")
     rows = [_wire_row(line) for line in section["rows"]]
-    yield from _table(("row", "requests per second, bare = 1", "CPU, bare = 1", "p99 in ms"), *rows)
+    yield from table(("row", "requests per second, bare = 1", "CPU, bare = 1", "p99 in ms"), *rows)
     bare = section["rows"][0]["requests_per_second"]
     yield from (f"Bare answered {bare:,} requests per second. The peers, as pip resolves them:", "")
     told = {line["peer"]: line["versions"] for line in section["rows"] if "versions" in line}
-    yield from _table(
+    yield from table(
         ("peer", "version", "FastAPI", "Starlette", "redis-py"),
         *[(peer, own[peer], own["fastapi"], own["starlette"], own["redis"]) for peer, own in told.items()],
     )
@@ -159,8 +133,8 @@ def _wire_row(line: dict[str, Any]) -> tuple[str, ...]:
     if "failure" in line:
         return line["title"], f"does not run: {line['failure']}", "", ""
     title = f"{line['title']} ({line['note']})" if "note" in line else line["title"]
-    cpu = _spread(line["cpu"]) if "cpu" in line else "-"
-    return title, _spread(line["ratio"]), cpu, f"{line['p99_ms']:.1f}"
+    cpu = spread(line["cpu"]) if "cpu" in line else "-"
+    return title, spread(line["ratio"]), cpu, f"{line['p99_ms']:.1f}"
 
 
 def summary(results: dict[str, Any]) -> str:
@@ -173,7 +147,7 @@ def summary(results: dict[str, Any]) -> str:
         "connections, in one run of `make bench`. All rows, what they run and what else was measured stand in",
         "[benchmarks](benchmarks/results.md).",
         "",
-        *_table(("40 items as JSON", "bare = 1", "p99 in ms"), *rows),
+        *table(("40 items as JSON", "bare = 1", "p99 in ms"), *rows),
         "A hit on Redis asks Redis each time; the body of a URL that is asked for again and again does not travel again.",
         "",
         "![requests per second](benchmarks/plots/wire.svg)",
@@ -191,9 +165,9 @@ def _inprocess(results: dict[str, Any]) -> Iterator[str]:
     yield ""
     rows = []
     for line in section["rows"]:
-        extra = _spread(line["excess"]) if "excess" in line else ""
-        rows.append((line["title"], _spread(line["to_route"]), _spread(line["to_bare"], 1), extra))
-    yield from _table(("row", "Starlette route = 1", "bare = 1", "excess in us"), *rows)
+        extra = spread(line["excess"]) if "excess" in line else ""
+        rows.append((line["title"], spread(line["to_route"]), spread(line["to_bare"], 1), extra))
+    yield from table(("row", "Starlette route = 1", "bare = 1", "excess in us"), *rows)
     yield from ("![CPU per request](plots/inprocess.svg)", "")
 
 
@@ -204,8 +178,8 @@ def _earlier(results: dict[str, Any]) -> Iterator[str]:
     yield from ("## Beside an earlier version", "")
     yield f"CPU per request in process, over that of revision {section['settings']['revision']} in the same run."
     yield ""
-    rows = [(line["title"], f"{line['microseconds']:.1f}", _spread(line["to_then"])) for line in section["rows"]]
-    yield from _table(("row", "us", "earlier = 1"), *rows)
+    rows = [(line["title"], f"{line['microseconds']:.1f}", spread(line["to_then"])) for line in section["rows"]]
+    yield from table(("row", "us", "earlier = 1"), *rows)
 
 
 def _outage(results: dict[str, Any]) -> Iterator[str]:
@@ -219,7 +193,7 @@ def _outage(results: dict[str, Any]) -> Iterator[str]:
         (line["name"], f"{line['median_ms']:.2f}", f"{line['p99_ms']:.1f}", f"{line['worst_ms']:.1f}")
         for line in section["rows"]
     ]
-    yield from _table(("state", "median", "p99", "worst"), *rows)
+    yield from table(("state", "median", "p99", "worst"), *rows)
 
 
 def _scale(results: dict[str, Any]) -> Iterator[str]:
@@ -229,10 +203,10 @@ def _scale(results: dict[str, Any]) -> Iterator[str]:
     yield from ("## Scale", "", "CPU of a hit in process, each series relative to its first line.", "")
     for series, title in SERIES.items():
         rows = [_scale_row(*pair) for pair in zip(section["memory"][series], section["redis"][series], strict=True)]
-        yield from _table((title, "embedded hit", "Redis hit"), *rows)
+        yield from table((title, "embedded hit", "Redis hit"), *rows)
     yield from ("Time until `invalidate` returned, for one tag, relative to a tag with one entry.", "")
     pairs = zip(section["memory"]["purge"], section["redis"]["purge"], strict=True)
-    yield from _table(("entries with the tag", "embedded", "Redis"), *[_scale_row(*pair) for pair in pairs])
+    yield from table(("entries with the tag", "embedded", "Redis"), *[_scale_row(*pair) for pair in pairs])
     yield from ("![scale](plots/scale.svg)", "")
 
 
@@ -240,5 +214,5 @@ def _scale_row(memory: dict[str, Any], redis: dict[str, Any]) -> tuple[str, ...]
     cells = []
     for line in (memory, redis):
         reached = line.get("reached_application")
-        cells.append(_spread(line["ratio"]) + (f", {reached} reached the application" if reached else ""))
+        cells.append(spread(line["ratio"]) + (f", {reached} reached the application" if reached else ""))
     return f"{memory['size']:,}", *cells

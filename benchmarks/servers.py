@@ -91,10 +91,11 @@ class AppServer:
 
 
 @contextmanager
-def app_server(name: str, python: str, redis_url: str) -> Iterator[AppServer]:
+def app_server(name: str, python: str, redis_url: str, workers: int = 1) -> Iterator[AppServer]:
     """Application `name` behind uvicorn with uvloop and httptools, in the environment of `python`."""
     port = free_port()
     options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
+    options += ["--workers", str(workers)]
     command = [python, "-m", "uvicorn", "--factory", f"benchmarks.apps:{name}", "--host", LOOPBACK, *options]
     with tempfile.TemporaryDirectory(prefix="bench-app-") as directory:
         log = Path(directory, "log")

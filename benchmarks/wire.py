@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import subprocess
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,21 +72,21 @@ class Subject:
     reached: int = 0
 
 
-def measure(seconds: float, rounds: int) -> dict[str, Any]:
+def measure(seconds: float, rounds: int, rows: Sequence[Row] = ROWS) -> dict[str, Any]:
     """The section of the results; each row takes `seconds` in each of `rounds`."""
     wrk = require("wrk", "wrk")
     failures: dict[str, str] = {}
     with ExitStack() as stack:
         redis_url = stack.enter_context(redis_server())
         subjects = []
-        for row in ROWS:
+        for row in rows:
             try:
                 subjects.append(_start(row, redis_url, stack))
             except DoesNotRun as reason:
                 failures[row.name] = str(reason)
                 print(f"{row.title}: does not run: {reason}", flush=True)
         for subject in subjects:
-            _visit(wrk, subject.server, 1)
+            visit(wrk, subject.server, 1)
         for number in range(rounds):
             print(f"wire: round {number + 1} of {rounds}", flush=True)
             for subject in random.sample(subjects, len(subjects)):
@@ -94,7 +95,7 @@ def measure(seconds: float, rounds: int) -> dict[str, Any]:
             _finish(subject, failures)
     bare = next(subject for subject in subjects if subject.row.name == "bare")
     settings = {"connections": CONNECTIONS, "seconds": seconds, "rounds": rounds, "body_bytes": len(BODY)}
-    return {"settings": settings, "rows": [_line(row, subjects, bare, failures) for row in ROWS]}
+    return {"settings": settings, "rows": [_line(row, subjects, bare, failures) for row in rows]}
 
 
 def _start(row: Row, redis_url: str, stack: ExitStack) -> Subject:
@@ -115,7 +116,8 @@ def _verify(server: AppServer) -> None:
         raise DoesNotRun("answered other bytes")
 
 
-def _visit(wrk: str, server: AppServer, seconds: float) -> dict[str, int]:
+def visit(wrk: str, server: AppServer, seconds: float) -> dict[str, int]:
+    """What wrk counted in so many seconds."""
     url = f"http://{LOOPBACK}:{server.port}{PATH}"
     command = [wrk, "--threads", "1", "--connections", str(CONNECTIONS), "--script", SCRIPT]
     command += ["--duration", f"{max(1, round(seconds))}s", url]
@@ -126,7 +128,7 @@ def _visit(wrk: str, server: AppServer, seconds: float) -> dict[str, int]:
 
 def _take(wrk: str, subject: Subject, seconds: float) -> None:
     before = subject.server.cpu_seconds()
-    counted = _visit(wrk, subject.server, seconds)
+    counted = visit(wrk, subject.server, seconds)
     after = subject.server.cpu_seconds()
     requests = max(1, counted["requests"])
     subject.rates.append(counted["requests"] / counted["microseconds"] * 1e6)

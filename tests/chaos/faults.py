@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import redis
 
+from tests.clusters import slot_of
+
 if TYPE_CHECKING:
     from tests.chaos.run import Run
 
@@ -110,15 +112,17 @@ def pressure(policy: str) -> Fault:
     """Memory is full, and the server evicts as the policy says."""
 
     async def press(run: Run) -> str:
-        with run.redis.client() as client:
-            await asyncio.to_thread(_press, client, policy)
+        server = run.redis
+        prefix = await asyncio.to_thread(run.topology.filling, server)
+        with server.client() as client:
+            await asyncio.to_thread(_press, client, policy, prefix)
         return ""
 
     press.__name__ = f"pressure_{policy.replace('-', '_')}"
     return press
 
 
-def _press(client: redis.Redis, policy: str) -> None:
+def _press(client: redis.Redis, policy: str, prefix: str) -> None:
     client.config_set("maxmemory-policy", policy)
     client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 300_000)
     try:
@@ -126,7 +130,7 @@ def _press(client: redis.Redis, policy: str) -> None:
         while time.monotonic() < until:
             number += 1
             try:
-                client.set(f"filling:{number}", bytes(2000), ex=5)
+                client.set(f"{prefix}:{number}", bytes(2000), ex=5)
             except redis.OutOfMemoryError:
                 time.sleep(0.05)
             time.sleep(0.001)
@@ -233,6 +237,39 @@ async def freeze_primary(run: Run) -> str:
     return ""
 
 
+async def hand_over(run: Run) -> str:
+    """A replica takes the place of its master, in agreement."""
+    await asyncio.to_thread(run.cluster.hand_over, run.redis)
+    return ""
+
+
+async def kill_master(run: Run) -> str:
+    """SIGKILL; its replica takes its place, and it comes back as a replica."""
+    master = run.redis
+    replica = run.cluster.replica_of(master)
+    run.cluster.kill(master)
+    await asyncio.sleep(random.uniform(0.0, 1.0))
+    await asyncio.to_thread(run.cluster.take_over, replica)
+    await asyncio.sleep(random.uniform(0.0, 1.0))
+    await asyncio.to_thread(run.cluster.revive, master)
+    return ""
+
+
+async def reshard(run: Run) -> str:
+    """The slot of the sequence, of a guard, or of some page goes to another master, step by step."""
+    key = random.choice(("rc:{chaos}:seq", *(f"rc:{{chaos:{shard}}}:guard" for shard in range(64))))
+    target = random.choice(run.cluster.masters())
+    move = run.cluster.move(slot_of(key), target)
+    if move.source is target:
+        return f"{key} is there already"
+    await asyncio.to_thread(move.begin)
+    while await asyncio.to_thread(move.carry):
+        await asyncio.sleep(random.uniform(0.0, 0.2))
+    await asyncio.to_thread(move.end)
+    await asyncio.to_thread(run.cluster.settle)
+    return key
+
+
 ON_NODES: tuple[Fault, ...] = (freeze_node, kill_node, kill_writer, step_clock)
 ON_LINKS: tuple[Fault, ...] = (delay_link, freeze_link, cut_link, freeze_link_and_flush)
 ON_SERVER: tuple[Fault, ...] = (
@@ -244,3 +281,4 @@ ON_SERVER: tuple[Fault, ...] = (
 )
 ON_REDIS: tuple[Fault, ...] = (freeze_redis, restart_with_data, restart_with_old_data, restart_without_data)
 ON_SENTINELS: tuple[Fault, ...] = (fail_over, kill_primary, freeze_primary)
+ON_CLUSTER: tuple[Fault, ...] = (hand_over, kill_master, reshard)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import tempfile
 import time
@@ -28,7 +27,8 @@ from tests.chaos.faults import Fault
 from tests.chaos.postgres import Postgres
 from tests.chaos.processes import Process, await_port, uvicorn
 from tests.chaos.proxy import Link
-from tests.chaos.topologies import TOPOLOGIES, Topology, WatchedServers
+from tests.chaos.topologies import TOPOLOGIES, ClusteredServers, Topology, WatchedServers
+from tests.clusters import Cluster
 from tests.sentinels import Sentinels
 from tests.servers import RedisServer, free_port
 
@@ -82,6 +82,12 @@ class Run:
         """Those that watch it."""
         assert isinstance(self.topology, WatchedServers)
         return self.topology.sentinels
+
+    @property
+    def cluster(self) -> Cluster:
+        """All of its servers."""
+        assert isinstance(self.topology, ClusteredServers)
+        return self.topology.cluster
 
     @property
     def lease(self) -> float:
@@ -316,14 +322,3 @@ def told(result: dict[str, Any]) -> str:
         )
         parts += [f"    {line}" for line in each["interleaving"]]
     return "\n".join(parts)
-
-
-def main() -> None:
-    """A run by hand: CHAOS_SECONDS, and CHAOS_KEEP for the directory that a failed history is written to."""
-    result = carry_out(Settings(float(os.environ.get("CHAOS_SECONDS", "60"))))
-    print(json.dumps({**result, "stale": len(result["stale"])}, indent=1))
-    print(told(result))
-
-
-if __name__ == "__main__":
-    main()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Sequence
 from typing import Protocol
 
 from tests.chaos import faults
 from tests.chaos.faults import Fault
+from tests.clusters import Cluster, slot_of
 from tests.sentinels import Sentinels
 from tests.servers import RedisServer
 
@@ -29,6 +31,10 @@ class Topology(Protocol):
         """Where links lead; None where clients are told addresses that no link can stand before."""
         ...
 
+    def filling(self, server: RedisServer) -> str:
+        """How keys begin that such a server takes."""
+        ...
+
     def stop(self) -> None:
         """Ends it."""
         ...
@@ -44,6 +50,10 @@ class OneServer:
         self.server = RedisServer()
         self.url = self.server.url
         self.port = self.server.port
+
+    def filling(self, server: RedisServer) -> str:
+        """Any key."""
+        return "filling"
 
     def stop(self) -> None:
         """Ends it."""
@@ -66,6 +76,10 @@ class WatchedServers:
         """Whom the sentinels call the primary."""
         return self.sentinels.primary
 
+    def filling(self, server: RedisServer) -> str:
+        """Any key."""
+        return "filling"
+
     def stop(self) -> None:
         """Ends it."""
         for server in self.sentinels.servers:
@@ -75,4 +89,33 @@ class WatchedServers:
         self.sentinels.stop()
 
 
-TOPOLOGIES = {"one": OneServer, "sentinel": WatchedServers}
+class ClusteredServers:
+    """Three masters with a replica each."""
+
+    title = "Cluster of 3+3"
+    port = None
+    faults: Sequence[Fault] = (*faults.ON_NODES, *faults.ON_SERVER, *faults.ON_CLUSTER)
+
+    def __init__(self) -> None:
+        self.cluster = Cluster()
+        self.url = self.cluster.url
+
+    @property
+    def server(self) -> RedisServer:
+        """One of the masters."""
+        return random.choice(self.cluster.masters())
+
+    def filling(self, server: RedisServer) -> str:
+        """A hash tag in a slot of that master."""
+        return next(
+            name
+            for name in (f"{{filling-{number}}}" for number in range(1000))
+            if self.cluster.master_of(slot_of(name)) is server
+        )
+
+    def stop(self) -> None:
+        """Ends it."""
+        self.cluster.stop()
+
+
+TOPOLOGIES = {"one": OneServer, "sentinel": WatchedServers, "cluster": ClusteredServers}

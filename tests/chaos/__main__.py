@@ -1,0 +1,92 @@
+"""`python -m tests.chaos [one|sentinel|cluster ...]`: the long form of chaos, and its report.
+
+Adds each run to `chaos.json` in the output directory, or takes the place of what is there with `--anew`, and writes `chaos.md`.
+A run with one stale answer fails, prints what happened around it, and is kept as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.run import Settings, carry_out, checked, told
+from tests.chaos.topologies import TOPOLOGIES
+
+AIM = 2_000_000  # checked answers over all runs that are kept
+
+
+def main() -> None:
+    """Runs one kind of Redis after the other."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("redis", nargs="*", choices=[[], *TOPOLOGIES], help="all, where none is named")
+    parser.add_argument("--seconds", type=float, default=1200, help="of each run")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks"))
+    parser.add_argument("--anew", action="store_true", help="forget the runs kept so far")
+    parser.add_argument("--add", type=Path, action="append", default=[], help="a result kept elsewhere, to be added")
+    asked = parser.parse_args()
+    asked.output.mkdir(parents=True, exist_ok=True)
+    stored = asked.output / "chaos.json"
+    runs: list[dict[str, Any]] = [] if asked.anew or not stored.exists() else json.loads(stored.read_text())["runs"]
+    runs += [json.loads(path.read_text()) for path in asked.add]
+    is_stale = False
+    for kind in asked.redis if asked.redis or asked.add else TOPOLOGIES:
+        print(f"chaos: {TOPOLOGIES[kind].title}, {asked.seconds:.0f} s", flush=True)
+        runs.append(carry_out(Settings(asked.seconds, redis=kind, longest_commit=1.0, connections=8, quiet=5.0)))
+        print(told(runs[-1]))
+        is_stale = is_stale or bool(runs[-1]["stale"])
+    stored.write_text(json.dumps({"runs": runs}, indent=1) + "\n")
+    (asked.output / "chaos.md").write_text(render(runs))
+    print(render(runs))
+    if is_stale:
+        raise SystemExit(1)
+
+
+def render(runs: list[dict[str, Any]]) -> str:
+    """The report."""
+    total = sum(map(checked, runs))
+    stale = sum(len(run["stale"]) for run in runs)
+    latest = max(node["latest"] for run in runs for node in run["nodes"] if node["promise"] == "P4")
+    lease = max(run["settings"]["lease"] for run in runs)
+    lines = [
+        "# Chaos",
+        "",
+        "Four nodes, two writers, PostgreSQL as the truth, one fault after the other; readers note the newest version that is",
+        "known to be committed, *then* ask, then look whether the answer is older. What runs stands in `tests/chaos`; `make chaos`",
+        "adds to this page, and fails where an answer was stale.",
+        "",
+        f"**{total:,} answers checked against P1, P2 and P3, {stale} stale** (the aim: {AIM:,} and 0).",
+        f'Under `near="fast"`, which promises no more than its lease of {lease:g} s,',
+        f"the latest old answer was {latest:.2f} s late.",
+        "",
+        "| run on | seconds | node | promise | answers | hits | older than the newest | latest, s |",
+        "| --- | ---: | --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for run in runs:
+        for node in run["nodes"]:
+            cells = (run["settings"]["redis"], f"{run['settings']['seconds']:.0f}", node["name"], node["promise"])
+            counts = (f"{node[what]:,}" for what in ("answers", "hits", "old"))
+            latest_here = f"{node['latest']:.2f}" if node["old"] else ""
+            lines.append(f"| {' | '.join((*cells, *counts, latest_here))} |")
+    writes, faults = Counter[str](), Counter[str]()
+    for run in runs:
+        writes.update(run["writes"])
+        faults.update(run["faults"])
+    lines += [
+        "",
+        f"Writers committed {writes['committed']:,} versions and placed {writes['holds']:,} holds; they rolled back",
+        f"{writes['rolled']:,} times, met an outage {writes['outage']:,} times,",
+        f"and were killed {sum(run['writers_restarted'] for run in runs)} times.",
+        f"COMMITs that took longer than what the writer had told rcache, and so were promised nothing: {writes['late']}.",
+        "",
+        "| fault | times |",
+        "| --- | ---: |",
+        *[f"| {name.replace('_', ' ')} | {count} |" for name, count in sorted(faults.items())],
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
