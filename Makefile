@@ -8,7 +8,7 @@ RUN := .venv/bin/python -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo serve test lint redis-server wrk long bench clean
+.PHONY: help demo serve test lint redis-server postgresql wrk long bench clean
 
 help:
 	@echo "make demo    see it work: a shop, its cache, and a story in the terminal"
@@ -26,7 +26,7 @@ serve: .venv/demo.installed
 	@echo "The shop is open on http://127.0.0.1:$(PORT) (Ctrl-C closes it)"
 	@$(RUN) uvicorn --factory examples.shop.app:create_app --port $(PORT)
 
-test: redis-server lint
+test: redis-server postgresql lint
 	$(RUN) pytest -m "not long"
 
 lint: .venv/dev.installed
@@ -35,14 +35,17 @@ lint: .venv/dev.installed
 	$(RUN) mypy
 	.venv/bin/lint-imports
 
-long: redis-server .venv/dev.installed
+long: redis-server postgresql .venv/dev.installed
 	$(RUN) pytest -m long
 
-bench: redis-server wrk .venv/bench.installed
+bench: redis-server postgresql wrk .venv/bench.installed
 	$(RUN) benchmarks
 
 redis-server:
 	@scripts/require redis-server redis-server redis
+
+postgresql:
+	@scripts/require initdb postgresql postgresql-server
 
 wrk:
 	@scripts/require wrk wrk wrk
