@@ -61,7 +61,7 @@ def test_two_composite_keys_never_share_a_tag(one: tuple[str, str], other: tuple
         (None, "user?c"),
         (Colour.RED, "user?c=red"),
         (datetime.date(2027, 1, 2), "user?c=2027-01-02"),
-        (datetime.datetime(2027, 1, 2), None),
+        (datetime.datetime(2027, 1, 2, tzinfo=datetime.UTC), None),
         (1.5, None),
         (Decimal("1.50"), None),
         (b"x", None),
