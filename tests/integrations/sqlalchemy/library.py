@@ -156,16 +156,83 @@ def fill(session: Session) -> None:
     session.commit()
 
 
-PAGES = (
-    "org org:1 org:2 org:3 "
-    "user user:1 user:2 user:3 user:4 user:5 user?org_id=1 user?org_id=2 user?name=Ada user?name=Bob "
-    "book book:1 book:2 book:3 book:4 book?author_id=1 book?author_id=2 book?author_id=3 book?author_id "
-    "label label:1 label:2 book_label book_label:1:1 book_label:1:2 book_label?book_id=1 book_label?book_id=2 "
-    "review review:1 review:2 review?book_id=1 review?book_id=3 shelf:1 shelf:2 shelf:3 "
-    "lending lending:1 lending:2 lending?book_id=1 lending?book_id=3 lending?book_id "
-    "line line:a:1 line:a%3A1:1 line?order_no=a document document:00000000-0000-0000-0000-000000000007 "
-    "document?kind=x document?kind=y document?text=z "
-    "employee employee:1 employee:2 employee:3 manager manager:1 manager:2 engineer engineer:3 "
-    "pet pet:1 pet:2 dog dog:2 vehicle vehicle:1 lorry lorry:1 jotting jotting?stars=1 jotting?stars=2 other other:1"
-).split()
+PAGES = [
+    "org",
+    "org:1",
+    "org:2",
+    "org:3",
+    "user",
+    "user:1",
+    "user:2",
+    "user:3",
+    "user:4",
+    "user:5",
+    "user?org_id=1",
+    "user?org_id=2",
+    "user?name=Ada",
+    "user?name=Bob",
+    "book",
+    "book:1",
+    "book:2",
+    "book:3",
+    "book:4",
+    "book?author_id=1",
+    "book?author_id=2",
+    "book?author_id=3",
+    "book?author_id",
+    "label",
+    "label:1",
+    "label:2",
+    "book_label",
+    "book_label:1:1",
+    "book_label:1:2",
+    "book_label?book_id=1",
+    "book_label?book_id=2",
+    "review",
+    "review:1",
+    "review:2",
+    "review?book_id=1",
+    "review?book_id=3",
+    "shelf:1",
+    "shelf:2",
+    "shelf:3",
+    "lending",
+    "lending:1",
+    "lending:2",
+    "lending?book_id=1",
+    "lending?book_id=3",
+    "lending?book_id",
+    "line",
+    "line:a:1",
+    "line:a%3A1:1",
+    "line?order_no=a",
+    "document",
+    "document:00000000-0000-0000-0000-000000000007",
+    "document?kind=x",
+    "document?kind=y",
+    "document?text=z",
+    "employee",
+    "employee:1",
+    "employee:2",
+    "employee:3",
+    "manager",
+    "manager:1",
+    "manager:2",
+    "engineer",
+    "engineer:3",
+    "pet",
+    "pet:1",
+    "pet:2",
+    "dog",
+    "dog:2",
+    "vehicle",
+    "vehicle:1",
+    "lorry",
+    "lorry:1",
+    "jotting",
+    "jotting?stars=1",
+    "jotting?stars=2",
+    "other",
+    "other:1",
+]
 """One page for each of these tags."""
