@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -39,12 +40,18 @@ def plain_engine(url: str, **options: Any) -> Engine:
 class World:
     """One database, one tracked engine, one cache."""
 
-    def __init__(self, driver: str, sync_url: str, async_url: str, **options: Any) -> None:
+    def __init__(
+        self, driver: str, sync_url: str, async_url: str, isolation_level: str | None = None, **options: Any
+    ) -> None:
+        level: dict[str, Any] = {"isolation_level": isolation_level} if isolation_level else {}
+        self.tally: Counter[str] = Counter()
         self.driver = driver
         self.is_async = driver in ASYNC
         self.sync_url = sync_url
         self.plain = plain_engine(sync_url)
-        self.engine: Any = create_async_engine(async_url) if self.is_async else create_engine(sync_url)
+        self.engine: Any = (
+            create_async_engine(async_url, **level) if self.is_async else create_engine(sync_url, **level)
+        )
         if "sqlite" in driver:
             event.listen(self.sync_engine, "connect", enforce_foreign_keys)
         self.cache = Cache("memory://")
