@@ -8,7 +8,7 @@ RUN := .venv/bin/python -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo serve test lint redis-server postgres wrk long chaos soak fleet bench clean
+.PHONY: help demo serve test lint redis-server postgresql wrk long chaos soak fleet bench clean
 
 help:
 	@echo "make demo    see it work: a shop, its cache, and a story in the terminal"
@@ -29,7 +29,7 @@ serve: .venv/demo.installed
 	@echo "The shop is open on http://127.0.0.1:$(PORT) (Ctrl-C closes it)"
 	@$(RUN) uvicorn --factory examples.shop.app:create_app --port $(PORT)
 
-test: redis-server postgres lint
+test: redis-server postgresql lint
 	$(RUN) pytest -m "not long"
 
 lint: .venv/dev.installed
@@ -38,13 +38,13 @@ lint: .venv/dev.installed
 	$(RUN) mypy
 	.venv/bin/lint-imports
 
-long: redis-server postgres .venv/bench.installed
+long: redis-server postgresql .venv/bench.installed
 	$(RUN) pytest -m long
 	$(RUN) tests.chaos --anew
 	$(RUN) tests.chaos.soak
 	$(RUN) benchmarks.fleet
 
-chaos: redis-server postgres .venv/dev.installed
+chaos: redis-server postgresql .venv/dev.installed
 	$(RUN) tests.chaos
 
 soak: redis-server .venv/dev.installed
@@ -53,13 +53,13 @@ soak: redis-server .venv/dev.installed
 fleet: redis-server .venv/bench.installed
 	$(RUN) benchmarks.fleet
 
-bench: redis-server wrk .venv/bench.installed
+bench: redis-server postgresql wrk .venv/bench.installed
 	$(RUN) benchmarks
 
 redis-server:
 	@scripts/require redis-server redis-server redis
 
-postgres:
+postgresql:
 	@scripts/require initdb postgresql postgresql-server
 
 wrk:

@@ -4,9 +4,10 @@ from rcache import signals
 from rcache.asgi.decorator import cached
 from rcache.asgi.middleware import CacheMiddleware
 from rcache.cache import Cache
+from rcache.core.changes import Change
 from rcache.core.errors import BackendError, ConfigurationError, RCacheError, UnknownOutcome
 from rcache.core.policy import Rule
-from rcache.current import invalidate, invalidate_sync, tag
+from rcache.current import invalidate, invalidate_sync, tag, touch, touch_sync, touch_table, touch_table_sync
 from rcache.engine.purge import Purged
 
 __version__ = "0.1.0"
@@ -15,6 +16,7 @@ __all__ = [
     "BackendError",
     "Cache",
     "CacheMiddleware",
+    "Change",
     "ConfigurationError",
     "Purged",
     "RCacheError",
@@ -25,4 +27,8 @@ __all__ = [
     "invalidate_sync",
     "signals",
     "tag",
+    "touch",
+    "touch_sync",
+    "touch_table",
+    "touch_table_sync",
 ]

@@ -5,16 +5,18 @@ from __future__ import annotations
 import gc
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from rcache import signals
 from rcache.clock import Clock, SystemClock
+from rcache.core.changes import Change, row_tag, whole_table
 from rcache.core.errors import BackendError, ConfigurationError
 from rcache.core.settings import seconds, size
 from rcache.core.tags import check_tag
+from rcache.engine.changes import Changes
 from rcache.engine.holds import Holds
 from rcache.engine.near_store import NearStore
 from rcache.engine.purge import OnOutage, Purged, Purger
@@ -114,6 +116,7 @@ class Cache:
         )
         self.journal = self._purger.journal
         self.holds = Holds(self.store, self._purger, commit_timeout=longest_commit, clock=self.clock, told=self._told)
+        self.changes = Changes(self.flights.detach)
         self.is_open = False
         self.open()
 
@@ -132,8 +135,12 @@ class Cache:
         A request that begins after a landed return is not answered, on any node, from an entry begun before it. While the
         store cannot be reached: see `purge_timeout` and `on_outage`. `wait=False` returns at once. Raises ValueError for
         an illegal tag.
+
+        Where the same task has written in a tracked transaction and not yet committed, it joins that: the tags are held and
+        purged with the COMMIT and forgotten on ROLLBACK, and `landed` is False.
         """
-        return await self.purge(_checked(tags), wait=wait)
+        checked = _checked(tags)
+        return _joined(checked) if self.changes.join(checked) else await self.purge(checked, wait=wait)
 
     async def purge(self, tags: tuple[str, ...], *, wait: bool = True) -> Purged:
         """`invalidate` for tags that are known to be legal, those of URLs (`Key.url_tag`) among them."""
@@ -143,8 +150,42 @@ class Cache:
     def invalidate_sync(self, *tags: str, wait: bool = True) -> Purged:
         """`invalidate` without an event loop: in sync endpoints, scripts, other frameworks; on a loop's thread it blocks."""
         checked = _checked(tags)
+        return _joined(checked) if self.changes.join(checked) else self.purge_sync(checked, wait=wait)
+
+    def purge_sync(self, tags: tuple[str, ...], *, wait: bool = True) -> Purged:
+        """`purge` without an event loop."""
         self.open()
-        return self._told(self._purger.purge_sync(checked, wait=wait) if checked else _NOTHING)
+        return self._told(self._purger.purge_sync(tags, wait=wait) if tags else _NOTHING)
+
+    async def apply(self, changes: Iterable[Change], *, connection: object | None = None) -> Purged:
+        """Purges what rows that have changed are shown in: for writes that no tracked engine sees.
+
+        To be called after their COMMIT; within a tracked transaction that has written, or of `connection` (a session or
+        connection of a tracked engine), it joins that, as `invalidate` does.
+        """
+        tags = self.changes.tags(changes)
+        return _joined(tags) if self._joins(tags, connection) else await self.purge(tags)
+
+    def apply_sync(self, changes: Iterable[Change], *, connection: object | None = None) -> Purged:
+        """`apply` without an event loop."""
+        tags = self.changes.tags(changes)
+        return _joined(tags) if self._joins(tags, connection) else self.purge_sync(tags)
+
+    def _joins(self, tags: tuple[str, ...], connection: object | None) -> bool:
+        is_joined = self.changes.join(tags, connection)
+        if connection is not None and not is_joined:
+            raise ConfigurationError(
+                f"{connection!r} is not of an engine that this cache tracks: call track(engine, ...)"
+            )
+        return is_joined
+
+    def forbids(self, tags: tuple[str, ...]) -> str | None:
+        """Why this process serves nothing that carries one of the tags, whatever the store says."""
+        if self.journal.waiting and self.journal.blocks(tags):
+            return "purge-pending"
+        if self.changes.withheld and self.changes.withholds(tags):
+            return "uncommitted"
+        return None
 
     def writing(self, *tags: str) -> Write:
         """`async with cache.writing("user:42"): ...` around a write to anything: a database, a file, another service.
@@ -219,6 +260,10 @@ if hasattr(os, "register_at_fork"):
 _NOTHING = Purged((), 0, None, landed=True)
 
 
+def _joined(tags: tuple[str, ...]) -> Purged:
+    return Purged(tags, 0, None, landed=False)
+
+
 def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check_tag(tag) for tag in tags))
 
@@ -257,27 +302,33 @@ def _store(
     )
 
 
-def entity_tags(sender: Any, identity: object) -> tuple[str, ...]:
-    """The tags of a changed entity: its row, where its identity is known, and "anything about the table"."""
+def tag_name(sender: Any) -> str:
+    """What an entity's table is called in tags: `__cache_tag__`, else the table's name, else the class' in lower case."""
     model = sender if isinstance(sender, type) else type(sender)
     table = getattr(model, "__table__", None)
     meta = getattr(model, "_meta", None)
-    name = (
+    name: str = (
         getattr(model, "__cache_tag__", None)
         or getattr(model, "__tablename__", None)
         or getattr(table, "name", None)
         or getattr(meta, "db_table", None)
         or model.__name__.lower()
     )
+    return name
+
+
+def entity_tags(sender: Any, identity: object) -> tuple[str, ...]:
+    """The tags of a changed entity: its row and "anything about the table"; the whole table where its identity is unknown."""
+    name = tag_name(sender)
     if identity is None:
-        return (name,)
-    if isinstance(identity, tuple):
-        identity = ":".join(str(part).replace("%", "%25").replace(":", "%3A") for part in identity)
-    return (f"{name}:{identity}", name)
+        return whole_table(name)
+    return row_tag(name, identity if isinstance(identity, tuple) else (identity,)), name
 
 
-def _on_entity_changed(sender: Any, *, identity: object = None, **_: Any) -> None:
+def _on_entity_changed(sender: Any, *, identity: object = None, purged: bool = False, **_: Any) -> None:
     """Purges in every open cache; one that cannot be reached does not keep the others from it."""
+    if purged:
+        return
     tags = entity_tags(sender, identity)
     failures = []
     for cache in list(_caches):

@@ -6,21 +6,28 @@ BaseHTTPMiddleware or in a thread, do not come back; what is added to this objec
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextvars import ContextVar
+from typing import Any
 
-from rcache.cache import Cache, only_cache
+from rcache.cache import Cache, only_cache, tag_name
+from rcache.core.changes import Change
 from rcache.core.tags import check_tag
 from rcache.engine.purge import Purged
 
 
 class RequestScope:
-    """One request to one cache. `tags` is None where nothing is being gathered."""
+    """One request to one cache. `tags` is None where nothing is being gathered.
 
-    __slots__ = ("cache", "tags")
+    `refusal`: why the answer being made is not to be stored, in the words of Cache-Status.
+    """
+
+    __slots__ = ("cache", "refusal", "tags")
 
     def __init__(self, cache: Cache, tags: set[str] | None) -> None:
         self.cache = cache
         self.tags = tags
+        self.refusal: str | None = None
 
 
 request_scope: ContextVar[RequestScope | None] = ContextVar("rcache_request", default=None)
@@ -49,6 +56,43 @@ async def invalidate(*tags: str, wait: bool = True) -> Purged:
 def invalidate_sync(*tags: str, wait: bool = True) -> Purged:
     """`Cache.invalidate_sync` on the current request's cache, else on the only one in the process."""
     return current_cache().invalidate_sync(*tags, wait=wait)
+
+
+async def touch(model: Any, pks: Iterable[Any], *, connection: object | None = None) -> Purged:
+    """Rows of the model (or table, or table's name) have changed in a way nobody saw: COPY, a driver's cursor, a procedure.
+
+    - `pks`: their primary keys; a composite one is a tuple.
+    - `connection`: the session or connection whose COMMIT it belongs to. Without it: as `Cache.apply`.
+    """
+    return await current_cache().apply(_touched(model, pks), connection=connection)
+
+
+def touch_sync(model: Any, pks: Iterable[Any], *, connection: object | None = None) -> Purged:
+    """`touch` without an event loop."""
+    return current_cache().apply_sync(_touched(model, pks), connection=connection)
+
+
+async def touch_table(model: Any, *, connection: object | None = None) -> Purged:
+    """`touch` where nobody knows which rows: everything about the table is purged."""
+    return await current_cache().apply([Change(_table_name(model), None)], connection=connection)
+
+
+def touch_table_sync(model: Any, *, connection: object | None = None) -> Purged:
+    """`touch_table` without an event loop."""
+    return current_cache().apply_sync([Change(_table_name(model), None)], connection=connection)
+
+
+def _touched(model: Any, pks: Iterable[Any]) -> list[Change]:
+    name = _table_name(model)
+    return [Change(name, pk if isinstance(pk, tuple) else (pk,)) for pk in pks]
+
+
+def _table_name(model: Any) -> str:
+    if isinstance(model, str):
+        return model
+    table = getattr(model, "__table__", model)
+    name = getattr(table, "name", None)
+    return name if isinstance(name, str) else tag_name(model)
 
 
 def current_cache() -> Cache:

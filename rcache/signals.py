@@ -10,6 +10,9 @@ is never awaited here, which is logged), and are held weakly unless connected wi
 | `response_stored` | the `Cache` | `path`, `status`, `tags`, `ttl` in seconds, `size` in bytes of body |
 | `response_served` | the `Cache` | `path`, `status`, `age` in seconds, `tags` |
 
+After a COMMIT that an integration has followed, the first two carry `model`, the `old` and `new` values by column (None where there
+are none), and `purged=True`: then nothing is purged once more.
+
 Sending `entity_saved` or `entity_deleted` from any code purges in every open cache before `send` returns:
 `entity_saved.send(User, identity=42)` purges `user:42` and `user`. The name is the model's `__cache_tag__`, else its table's
 name, else its class name in lower case. An identity of several parts is a tuple, and makes `line:1:2`.

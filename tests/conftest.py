@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clusters import Cluster
+from tests.postgres import PostgresServer
 from tests.sentinels import Sentinels
 from tests.servers import RedisServer
 
@@ -33,3 +34,11 @@ def cluster() -> Iterator[Cluster]:
     made = Cluster()
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL that tests share; each takes a database of its own, and none stops it."""
+    server = PostgresServer()
+    yield server
+    server.stop()

@@ -174,11 +174,24 @@ async def test_nothing_to_invalidate_is_nothing_done(cache: Cache) -> None:
 async def test_only_the_exact_tag_is_purged(cache: Cache) -> None:
     client = serving(cache)
     await client.get("/42")
-    for other in ("page:4", "page:42:", "page:420", "PAGE:42", "page:*", "pag", "page:42 "):
+    for other in ("page:4", "page:42:", "page:420", "PAGE:42", "page?*", "pag", "page:42 "):
         await cache.invalidate(other)
         assert (await client.get("/42")).is_hit, other
     await cache.invalidate("page:42")
     assert not (await client.get("/42")).is_hit
+
+
+async def test_the_family_of_a_row_s_tag_purges_every_row_and_nothing_else(cache: Cache) -> None:
+    rows, other = serving(cache), serving(cache, tags=["page", "pages:{name}"])
+    await rows.get("/1")
+    await rows.get("/2")
+    await other.get("/3")
+    assert (await cache.invalidate("page:*")).landed
+    assert [(await client.get(path)).is_hit for client, path in ((rows, "/1"), (rows, "/2"), (other, "/3"))] == [
+        False,
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("illegal", ["", "a\x00", "a\n", "x" * 513, "\x1fAAAA", "\ud800"], ids=ascii)
@@ -378,7 +391,7 @@ class Model:
         (Table, 7, ("things:7", "things")),
         (Model, 7, ("shop_order:7", "shop_order")),
         (Tagged(), 42, ("person:42", "person")),
-        (Plain, None, ("plain",)),
+        (Plain, None, ("plain", "plain:*")),
         (Plain, 0, ("plain:0", "plain")),
         (Plain, ("a:b", 1), ("plain:a%3Ab:1", "plain")),
         (Plain, ("a", "b:1"), ("plain:a:b%3A1", "plain")),

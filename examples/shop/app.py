@@ -16,8 +16,9 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from rcache import Cache, CacheMiddleware
+from rcache.integrations.sqlalchemy import track
 
-from .database import Database
+from .database import Base, Database
 from .routes import router
 
 DEFAULT_DATABASE = Path(__file__).parent / "var" / "shop.sqlite3"
@@ -25,16 +26,19 @@ DEFAULT_DATABASE = Path(__file__).parent / "var" / "shop.sqlite3"
 
 def create_app() -> FastAPI:
     """A shop with a cache of its own."""
+    cache = Cache()
     database = Database(Path(os.environ.get("SHOP_DATABASE") or DEFAULT_DATABASE))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await database.open()
+        # From here on what a COMMIT changed is flushed, and nothing else; the catalogue that was filled in was on no page yet.
+        track(database.engine, Base.metadata, cache=cache)
         yield
         await database.close()
 
     app = FastAPI(title="rcache's shop", lifespan=lifespan)
     app.state.database = database
     app.include_router(router)
-    app.add_middleware(CacheMiddleware, cache=Cache())
+    app.add_middleware(CacheMiddleware, cache=cache)
     return app

@@ -36,6 +36,7 @@ class ProductPage(BaseModel):
 class CategoryOut(BaseModel):
     """A category, what it costs to shop there, and the best that it has."""
 
+    id: int
     slug: str
     name: str
     products: int
@@ -90,15 +91,17 @@ async def find_product(session: AsyncSession, product_id: int) -> ProductOut | N
 
 async def find_category(session: AsyncSession, slug: str) -> CategoryOut | None:
     """The category with its six best, if there is one."""
-    figures = select(Category.name, func.count(), func.min(Product.price_cents), func.max(Product.price_cents))
+    prices = func.min(Product.price_cents), func.max(Product.price_cents)
+    figures = select(Category.id, Category.name, func.count(), *prices)
     query = figures.join(Product, Product.category_id == Category.id).where(Category.slug == slug).group_by(Category.id)
     row = (await session.execute(query)).first()
     if row is None:
         return None
-    name, products, cheapest, dearest = row
+    category_id, name, products, cheapest, dearest = row
     best = await session.execute(_products().where(Category.slug == slug).limit(6))
     shown = [_shown(product) for product in best]
-    return CategoryOut(slug=slug, name=name, products=products, from_cents=cheapest, to_cents=dearest, best=shown)
+    figures_shown = {"products": products, "from_cents": cheapest, "to_cents": dearest}
+    return CategoryOut(id=category_id, slug=slug, name=name, best=shown, **figures_shown)
 
 
 async def list_categories(session: AsyncSession) -> list[tuple[str, str, int]]:

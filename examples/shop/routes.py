@@ -1,4 +1,4 @@
-"""The shop's pages. Each read names what it shows as tags; each write invalidates what it changed, after its commit."""
+"""The shop's pages. Each read names what it shows as tags; a write just commits, and what it changed is flushed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from rcache import cached, invalidate, tag
+from rcache import cached, tag
 
 from . import queries
 from .page import render_home
@@ -79,15 +79,16 @@ async def read_product(session: Session, product_id: int) -> ProductOut:
 
 
 @router.get("/categories/{slug}")
-@page_of_the_shop(tags=["category:{slug}"])
+@page_of_the_shop(tags=["category?slug={slug}"])
 async def read_category(session: Session, slug: str) -> CategoryOut:
     category = found(await queries.find_category(session, slug))
+    tag(f"product?category_id={category.id}")  # it says from which price to which one can shop there
     tag_shown(category.best)
     return category
 
 
 @router.get("/", response_class=HTMLResponse, include_in_schema=False)
-@page_of_the_shop(tags=["best-sellers"], query=())
+@page_of_the_shop(tags=["order", "category"], query=())  # every order may change which sell best
 async def home(session: Session) -> str:
     best_sellers = await queries.list_best_sellers(session)
     tag_shown(best_sellers)
@@ -100,8 +101,6 @@ async def change_price(session: Session, product_id: int, body: PriceIn) -> Prod
         raise HTTPException(404)
     product = found(await queries.find_product(session, product_id))
     await session.commit()
-    # The category's page says from which price to which; the lists show the product, and carry its tag.
-    await invalidate(f"product:{product_id}", f"category:{product.category}")
     return product
 
 
@@ -111,5 +110,4 @@ async def place_order(session: Session, body: OrderIn) -> ProductOut:
         raise HTTPException(409, "not enough in stock")
     product = found(await queries.find_product(session, body.product_id))
     await session.commit()
-    await invalidate(f"product:{body.product_id}", "best-sellers")
     return product

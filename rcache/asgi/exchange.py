@@ -206,13 +206,12 @@ class Exchange:
 
     def _may_use(self, entry: Entry) -> bool:
         """Whether nothing in this process, and nothing about this request, forbids an entry that the one rule allows."""
-        is_blocked = self._cache.journal.waiting and self._cache.journal.blocks(entry.tags)
-        return not is_blocked and (self._personal is None or entry.is_shared)
+        return self._cache.forbids(entry.tags) is None and (self._personal is None or entry.is_shared)
 
     async def _serve(self, ask: Inquiry, found: Found, use: Use) -> None:
         cache, entry = self._cache, found.entry
-        if cache.journal.waiting and cache.journal.blocks(entry.tags):
-            await self._bypass("purge-pending")
+        if (reason := cache.forbids(entry.tags)) is not None:
+            await self._bypass(reason)
         elif self._personal is not None and not entry.is_shared:
             cache.uncacheable.note(ask.key, True, self._personal)
             await self._bypass(self._personal)
@@ -228,7 +227,7 @@ class Exchange:
         if isinstance(landed, Ending):
             return landed
         entry = landed.entry
-        if ask.variant(landed.names) != landed.variant or self._cache.journal.blocks(entry.tags):
+        if ask.variant(landed.names) != landed.variant or self._cache.forbids(entry.tags):
             return Ending.AGAIN
         if reuse(entry, entry.stored_at, self._wishes).use is Use.VALIDATE:  # by each request for itself
             return Ending.ALONE

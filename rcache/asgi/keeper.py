@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from rcache.asgi.errand import Errand
 from rcache.core.cache_status import forward
+from rcache.core.changes import families, without_families
 from rcache.core.entry import Entry
 from rcache.core.errors import BackendError
 from rcache.core.groups import CACHE_GROUPS, export, groups
@@ -162,7 +163,9 @@ class Keeper:
             cache.stats.outages += 1
 
     def _tags(self, headers: RawHeaders) -> tuple[tuple[str, ...], tuple[str, str] | None]:
-        """All tags of the answer; or the reason, with its detail, for which there are none."""
+        """All tags of the answer, with their families; or the reason, with its detail, for which there are none."""
+        if self.request.refusal is not None:
+            return (), (self.request.refusal, "")
         try:
             tags = self._plan.tags({**self._errand.scope, **self._place}) | (self.request.tags or set())
             if self._plan.cache_groups:
@@ -171,7 +174,7 @@ class Keeper:
             return (), ("tag", str(error))
         if len(tags) > MAX_TAGS:
             return (), ("too-many-tags", "")
-        return (self._errand.ask.key.url_tag, *sorted(tags)), None
+        return (self._errand.ask.key.url_tag, *sorted(tags), *families(tags)), None
 
     async def _coded(self, status: int, headers: RawHeaders, body: bytes) -> bytes | None:
         assert self._plan.coding is not None  # noqa: S101 (asked by the caller)
@@ -195,7 +198,7 @@ class Keeper:
         ]:  # it came as a stream, or repeats it
             headers = tuple(without(headers, _LENGTH))
             own.append((b"content-length", b"%d" % length))
-        if self._plan.cache_groups and (told := export(tags[1:])) is not None:
+        if self._plan.cache_groups and (told := export(without_families(tags[1:]))) is not None:
             headers = tuple([pair for pair in headers if pair[0] != CACHE_GROUPS])  # they are among the tags
             own.append((CACHE_GROUPS, told))
         return Entry(
@@ -249,7 +252,7 @@ class Keeper:
         if response_stored.receivers:
             details: Mapping[str, Any] = {
                 "status": entry.status,
-                "tags": entry.tags[1:],
+                "tags": without_families(entry.tags[1:]),
                 "ttl": entry.ttl(entry.stored_at),
                 "size": entry.length,
             }

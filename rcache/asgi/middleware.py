@@ -104,7 +104,7 @@ class CacheMiddleware:
                     if plan.is_plain and len(fields) == len(headers) and fields.keys().isdisjoint(plan.telling):
                         cache = self.cache
                         found = cache.store.at_hand(plain_key(scope, fields, cache.key_host))
-                        if found is not None and not cache.journal.waiting:
+                        if found is not None and not cache.journal.waiting and not cache.changes.withheld:
                             cache.stats.hits += 1
                             entry, now = found
                             await replay(cache, entry, now, scope, fields, send)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.types import Scope, Send
 
 from rcache.core import cache_status
+from rcache.core.changes import without_families
 from rcache.core.coding import decode
 from rcache.core.entry import Entry
 from rcache.core.headers import RawHeaders, joined, without
@@ -47,7 +48,8 @@ async def replay(
         headers, body, etag = _shown(entry, age, status_field, scope["headers"])
     status = entry.status
     if response_served.receivers:
-        notify(response_served, cache, path=scope["path"], status=status, age=age, tags=entry.tags[1:])
+        tags = without_families(entry.tags[1:])
+        notify(response_served, cache, path=scope["path"], status=status, age=age, tags=tags)
     if b"if-none-match" in fields or b"if-modified-since" in fields or b"range" in fields:
         status, headers, body = selected(cache, scope, entry, status, headers, body, etag, entry.age(now))
     # Middleware further out may add to the list it is sent, so each answer has a list of its own.

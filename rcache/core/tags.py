@@ -80,6 +80,11 @@ class Template:
     def __repr__(self) -> str:
         return f"Template({self.text!r})"
 
+    @property
+    def prefix(self) -> str:
+        """The literal text before the first gap."""
+        return "" if self._pieces[0].is_name else self._pieces[0].text
+
     def fill(self, values: Mapping[str, object], query: Callable[[str], str | None]) -> str:
         """The tag for these values, written as an f-string would write them; members of an Enum by their value.
 
@@ -90,13 +95,14 @@ class Template:
             if not is_name:
                 texts.append(text)
             elif is_query:
-                texts.append(_written(query(text), text))
+                texts.append(written(query(text), text))
             else:
-                texts.append(_written(values.get(text), text))
+                texts.append(written(values.get(text), text))
         return check_tag("".join(texts))
 
 
-def _written(value: object, name: str) -> str:
+def written(value: object, name: str) -> str:
+    """The value as an f-string writes it; members of an Enum by their value. Raises TagError where it has no plain text."""
     if type(value) is str:
         return value
     if isinstance(value, Enum):

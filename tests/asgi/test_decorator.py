@@ -269,7 +269,7 @@ def _fastapi_application(*, is_marked: bool) -> FastAPI:
 
     @router.get("/")
     @mark(ttl=60, tags=["items:{number}"])
-    def list_items(page: dict[str, int] = Depends(page)) -> list[_Item]:  # noqa: B008
+    def list_items(page: dict[str, int] = Depends(page)) -> list[_Item]:
         return [_Item(name=str(page["number"]))]
 
     app.include_router(router)

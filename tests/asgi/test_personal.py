@@ -531,14 +531,14 @@ def secured(scheme: Any, depth: int, **settings: Any) -> FastAPI:
     dependency: Any = scheme
     for _ in range(depth):
 
-        def nested(found: Any = Depends(dependency)) -> Any:  # noqa: B008
+        def nested(found: Any = Depends(dependency)) -> Any:
             return found
 
         dependency = nested
 
     @app.get("/")
     @cached(**{"ttl": 60, **settings})
-    async def endpoint(request: Request, user: Any = Depends(dependency)) -> Any:  # noqa: B008
+    async def endpoint(request: Request, user: Any = Depends(dependency)) -> Any:
         return request.headers.get("x-key")
 
     return app

@@ -9,7 +9,7 @@ import pytest
 from rcache import Rule
 from tests.http.origin import Received
 from tests.http.site import Site, on_one_server
-from tests.http.wire import Given, response
+from tests.http.wire import Given, head, response
 
 FRESH = ("Cache-Control", "max-age=60")
 

@@ -1,0 +1,491 @@
+"""Follows one engine: what its connections change, when they commit, and how that ends.
+
+The events of sessions and mappers miss bulk forms, Core, association tables and driver SQL, and `after_commit` fires on RELEASE
+SAVEPOINT too. So the engine's own events are used, and the dialect's `do_commit`, through which every COMMIT passes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from blinker import NamedSignal
+from sqlalchemy import Connection, CursorResult, Engine, Insert, PoolProxiedConnection, Table, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.visitors import iterate
+
+from rcache.cache import Cache
+from rcache.core.changes import Change
+from rcache.integrations.sqlalchemy.images import OWN, Images
+from rcache.integrations.sqlalchemy.memory import KEY as REMEMBERED
+from rcache.integrations.sqlalchemy.memory import Memory
+from rcache.integrations.sqlalchemy.names import Names
+from rcache.integrations.sqlalchemy.pending import Circle, Pending
+from rcache.integrations.sqlalchemy.sql import read
+from rcache.integrations.sqlalchemy.statement import Statement, Vague, Written, dependents, keyed
+from rcache.integrations.sqlalchemy.states import begin, begin_writing, commits_by_itself, in_transaction
+from rcache.signals import entity_deleted, entity_saved, notify
+
+logger = logging.getLogger("rcache")
+
+KEY: Final = "rcache_pending"
+FOLLOWED: Final = "_rcache_followed"
+"""Where a dialect keeps who follows its engine: both go together."""
+
+_RUNNING: Final = "rcache_running"
+_DML: Final = frozenset(("insert", "update", "delete"))
+_TEXTS: Final = frozenset(("textclause", "textual_select"))
+_OPENING: Final = frozenset(("insert", "update", "delete", "replace"))
+_WRAPPED: Final = ("do_commit", "do_commit_twophase", "do_rollback", "do_rollback_twophase", "do_savepoint")
+
+MOST_TOLD: Final = 1000
+"""Statements that are named in the log, each once."""
+
+
+class Target:
+    """Where changes of one metadata's tables go."""
+
+    def __init__(self, names: Names, cache: Cache, *, is_strict: bool, is_uncommitted: bool) -> None:
+        self.names = names
+        self.cache = cache
+        self.is_strict = is_strict
+        self.is_uncommitted = is_uncommitted
+        self.joiner: Joiner
+
+
+class Followed:
+    """One engine, with everything that was asked of it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.targets: list[Target] = []
+        self.table_level: dict[str, int] = {}
+        """How often a statement could only be told as a change of its whole table, by reason."""
+        self._told: set[str] = set()
+        self._memory: Memory | None = None
+        dialect = engine.dialect
+        self._originals: dict[str, Callable[..., None]] = {name: getattr(dialect, name) for name in _WRAPPED}
+        self._listeners: list[tuple[str, Callable[..., Any], bool]] = [
+            ("before_execute", self._before_execute, True),
+            ("after_execute", self._after_execute, False),
+            ("before_cursor_execute", self._before_cursor_execute, False),
+            ("after_cursor_execute", self._after_cursor_execute, False),
+            ("handle_error", self._on_error, False),
+            ("commit", self._on_commit, False),
+            ("prepare_twophase", self._on_twophase, False),
+            ("commit_twophase", self._on_twophase, False),
+            ("rollback_savepoint", self._on_savepoint_rollback, False),
+            ("release_savepoint", self._on_savepoint_release, False),
+        ]
+        self._install()
+
+    # Coming and going
+
+    def add(self, target: Target) -> None:
+        """From here on changes go there too."""
+        target.joiner = Joiner(self, target)
+        self.targets.append(target)
+        target.cache.changes.tables.append(target.names)
+        target.cache.changes.transactions.append(target.joiner)
+        self._choose_images()
+
+    def drop(self, target: Target) -> None:
+        """Changes go there no more; where they go nowhere, the engine is as it was before."""
+        if target in self.targets:
+            self.targets.remove(target)
+            target.cache.changes.tables.remove(target.names)
+            target.cache.changes.transactions.remove(target.joiner)
+            self._choose_images()
+            if not self.targets:
+                self._uninstall()
+
+    def _install(self) -> None:
+        for name, listener, replaces in self._listeners:
+            event.listen(self.engine, name, listener, **({"retval": True} if replaces else {}))
+        event.listen(self.engine, "invalidate", self._on_lost)
+        event.listen(self.engine, "close", self._on_lost)
+        dialect: Any = self.engine.dialect
+        for name in _WRAPPED:
+            setattr(dialect, name, getattr(self, f"_{name}"))
+        setattr(dialect, FOLLOWED, self)
+
+    def _uninstall(self) -> None:
+        for name, listener, _ in self._listeners:
+            event.remove(self.engine, name, listener)
+        event.remove(self.engine, "invalidate", self._on_lost)
+        event.remove(self.engine, "close", self._on_lost)
+        for name in (*_WRAPPED, FOLLOWED):
+            vars(self.engine.dialect).pop(name, None)
+
+    def _choose_images(self) -> None:
+        """Sessions' memories are kept where one of those who asked trusts them."""
+        is_wanted = any(not target.is_strict for target in self.targets)
+        if is_wanted and self._memory is None:
+            self._memory = Memory()
+        elif not is_wanted and self._memory is not None:
+            self._memory.remove()
+            self._memory = None
+
+    # Questions
+
+    @property
+    def _is_async(self) -> bool:
+        return bool(self.engine.dialect.is_async)
+
+    def _caches(self) -> list[Cache]:
+        return list({id(target.cache): target.cache for target in self.targets}.values())
+
+    def _withholding(self) -> list[Cache]:
+        return list({id(each.cache): each.cache for each in self.targets if each.is_uncommitted}.values())
+
+    def find(self, table: Any) -> tuple[Table, Target] | None:
+        """The tracked table that a statement names, and whom it concerns first."""
+        name, schema = getattr(table, "name", None), getattr(table, "schema", None)
+        if isinstance(name, str):
+            for target in self.targets:
+                found = target.names.find(name, schema)
+                if found is not None:
+                    return found, target
+        return None
+
+    def _tables(self) -> list[Table]:
+        return [table for target in self.targets for table in target.names.tables()]
+
+    def tags(self, cache: Cache, changes: Sequence[Change]) -> tuple[str, ...]:
+        """What the changes purge in that cache."""
+        names = [target.names for target in self.targets if target.cache is cache]
+        return cache.changes.tags(
+            [change for change in changes if any(each.find(change.table) is not None for each in names)]
+        )
+
+    def pending(self, info: dict[str, Any]) -> Pending:
+        """The transaction of the connection with this info."""
+        found: Pending | None = info.get(KEY)
+        if found is None:
+            found = info[KEY] = Pending(self, self._is_async)
+        return found
+
+    # Statements that SQLAlchemy knows the meaning of
+
+    def _before_execute(
+        self, connection: Connection, element: Any, several: Any, single: Any, options: Mapping[str, Any]
+    ) -> tuple[Any, Any, Any]:
+        if getattr(element, "__visit_name__", None) in _DML:
+            found = self.find(element.table)
+            if found is not None:
+                element = self._prepare(connection, element, *found, several or ([single] if single else []), options)
+            elif not isinstance(element.table, Table):
+                self._vague(connection, self._within(element.table), "another form of table", str(element))
+        return element, several, single
+
+    def _prepare(
+        self,
+        connection: Connection,
+        element: Any,
+        table: Table,
+        target: Target,
+        parameters: Sequence[Mapping[str, Any]],
+        options: Mapping[str, Any],
+    ) -> Any:
+        """Images and locks what the statement is about to change; the statement itself, or one that tells more."""
+        if isinstance(element, Insert):
+            element = keyed(element, table, parameters, connection.dialect)
+        memory = self._memory if not target.is_strict else None
+        recalled = partial(memory.recalled, connection) if memory is not None else None
+        statement = Statement(element, table, target.names.tables(), parameters, recalled)
+        pending = self.pending(connection.info)
+        pending.mark()
+        acquit: Callable[[], None] | None = None
+        if commits_by_itself(connection):
+            statement.give_up("AUTOCOMMIT")
+            self._hold_statement(pending, statement.reach())
+        else:
+            begin_writing(connection)
+            statement.prepare(Images(connection, options))
+            if statement.is_partial_when_it_fails:
+                acquit = pending.levels[-1].suspect(statement.reach())
+        connection.info[_RUNNING] = _Running(element, statement, acquit)
+        return element
+
+    def _after_execute(
+        self,
+        connection: Connection,
+        element: Any,
+        several: Any,
+        single: Any,
+        options: Mapping[str, Any],
+        result: CursorResult[Any],
+    ) -> None:
+        running: _Running | None = connection.info.get(_RUNNING)
+        if running is None or running.element is not element:
+            return
+        del connection.info[_RUNNING]
+        pending = self.pending(connection.info)
+        acquit = running.acquit or pending.levels[-1].suspect(running.statement.reach())
+        written = running.statement.written(Images(connection, options), result)
+        acquit()
+        self._count(written, str(element) if written.vague else "")
+        if pending.ends_with_statement:
+            self._end_statement(pending, written.changes)
+        else:
+            pending.add(written.changes, self._withholding())
+
+    def _within(self, table: Any) -> list[Table]:
+        """The tracked tables in an alias or a join."""
+        parts = [each for each in iterate(table) if isinstance(each, Table)]
+        return [found[0] for part in parts if (found := self.find(part)) is not None]
+
+    # Statements whose words alone tell
+
+    def _before_cursor_execute(
+        self, connection: Connection, cursor: Any, sql: str, parameters: Any, context: Any, executemany: bool
+    ) -> None:
+        if context.execution_options.get(OWN):
+            return
+        pending: Pending | None = connection.info.get(KEY)
+        if pending is not None and pending.is_dirty:
+            pending.mark()
+        compiled = context.compiled
+        if context.isddl:
+            self._schema(connection, sql)
+        elif compiled is None or getattr(compiled.statement, "__visit_name__", "") in _TEXTS:
+            self._text(connection, sql)
+        elif getattr(compiled, "ctes", None):
+            writing = [cte.element.table for cte in compiled.ctes if getattr(cte.element, "is_dml", False)]
+            tables = [found[0] for table in writing if (found := self.find(table)) is not None]
+            self._vague(connection, tables, "a CTE that writes", sql)
+
+    def _text(self, connection: Connection, sql: str) -> None:
+        reading = read(sql)
+        if reading.kind == "read":
+            return
+        pending = self.pending(connection.info)
+        if reading.kind == "schema":
+            self._schema(connection, sql)
+        elif reading.kind == "anything":
+            self._vague(connection, self._tables(), "a procedure", sql)
+        elif reading.kind == "write":
+            named = [table for table in self._tables() if table.name.lower() in reading.words]
+            if reading.deletes:
+                named += [each for table in named for each in dependents(self._tables(), table)]
+            # The driver opens a transaction for these words only.
+            opens = connection.dialect.name != "sqlite" or reading.first in _OPENING
+            self._vague(connection, named, "SQL in text form", sql, by_itself=not opens)
+        elif reading.kind == "commit" and pending.is_dirty:
+            pending.hold(self._caches(), for_statement=True)
+
+    def _schema(self, connection: Connection, sql: str) -> None:
+        """DDL: a migration may change whatever it likes. Some databases commit it by itself, and with it what came before."""
+        by_itself = connection.dialect.name in ("mysql", "mariadb", "oracle", "sqlite")
+        self._vague(connection, self._tables(), "DDL", sql, by_itself=by_itself)
+
+    def _vague(
+        self, connection: Connection, tables: Sequence[Table], reason: str, sql: str, *, by_itself: bool = False
+    ) -> None:
+        """Everything about the tables is to be purged: at the COMMIT, or after the statement where it commits by itself."""
+        if not tables:
+            return
+        changes = [Change(table.key, None) for table in dict.fromkeys(tables)]
+        self._count(Written(changes, [Vague(table, reason) for table in tables]), sql)
+        pending = self.pending(connection.info)
+        pending.mark()
+        is_open = in_transaction(connection) and connection.dialect.name not in ("mysql", "mariadb", "oracle")
+        pending.add(changes, self._withholding())
+        if commits_by_itself(connection) or (by_itself and not is_open):
+            pending.hold(self._caches(), for_statement=True)
+
+    def _after_cursor_execute(
+        self, connection: Connection, cursor: Any, sql: str, parameters: Any, context: Any, executemany: bool
+    ) -> None:
+        pending: Pending | None = connection.info.get(KEY)
+        if pending is None or context.execution_options.get(OWN) or _RUNNING in connection.info:
+            return
+        if pending.ends_with_statement:
+            self._committed(pending)
+        elif pending.is_dirty and context.compiled is None and read(sql).kind == "rollback":
+            pending.forget()
+
+    def _on_error(self, context: ExceptionContext) -> None:
+        """A statement that commits by itself, or the COMMIT in text form, has failed."""
+        connection = context.connection
+        if connection is None or connection.closed or connection.invalidated:
+            return
+        running = connection.info.pop(_RUNNING, None)
+        pending: Pending | None = connection.info.get(KEY)
+        if pending is None or not pending.ends_with_statement or context.statement is None:
+            return
+        is_refused = context.sqlalchemy_exception is not None and not context.is_disconnect
+        is_atomic = running is not None and not running.statement.is_partial_when_it_fails
+        if is_refused and is_atomic:  # nothing was changed
+            pending.release()
+        else:
+            pending.leave()
+            pending.forget()
+
+    def _hold_statement(self, pending: Pending, changes: list[Change]) -> None:
+        """Held before it runs, since it commits by itself; which rows it changes is known afterwards."""
+        acquit = pending.levels[-1].suspect(changes)
+        try:
+            pending.hold(self._caches(), for_statement=True)
+        finally:
+            acquit()
+
+    def _end_statement(self, pending: Pending, changes: list[Change]) -> None:
+        try:
+            pending.end_statement(changes, self._caches())
+        finally:
+            self._tell(changes)
+
+    def _count(self, written: Written, sql: str) -> None:
+        for vague in written.vague:
+            self.table_level[vague.reason] = self.table_level.get(vague.reason, 0) + 1
+            if sql not in self._told and len(self._told) < MOST_TOLD:
+                self._told.add(sql)
+                name = vague.table.name
+                logger.warning("everything about %r is flushed, not single rows (%s): %s", name, vague.reason, sql)
+
+    # Savepoints
+
+    def _do_savepoint(self, connection: Connection, name: str) -> None:
+        begin(connection)
+        self._originals["do_savepoint"](connection, name)
+        self.pending(connection.info).savepoint(name)
+
+    def _on_savepoint_rollback(self, connection: Connection, name: str, context: None) -> None:
+        self.pending(connection.info).rollback_savepoint(name)
+
+    def _on_savepoint_release(self, connection: Connection, name: str, context: None) -> None:
+        self.pending(connection.info).release_savepoint(name)
+
+    # The end
+
+    def _on_commit(self, connection: Connection) -> None:
+        pending: Pending | None = connection.info.get(KEY)
+        if pending is not None and pending.is_dirty:
+            pending.hold(self._caches())
+
+    def _on_twophase(self, connection: Connection, *_: Any) -> None:
+        self._on_commit(connection)
+
+    def _do_commit(self, dbapi_connection: PoolProxiedConnection) -> None:
+        self._commit(_info(dbapi_connection), partial(self._originals["do_commit"], dbapi_connection))
+
+    def _do_commit_twophase(self, connection: Connection, xid: Any, *args: Any, **options: Any) -> None:
+        self._commit(connection.info, partial(self._originals["do_commit_twophase"], connection, xid, *args, **options))
+
+    def _commit(self, info: dict[str, Any], commit: Callable[[], None]) -> None:
+        """Sends COMMIT, between hold and purge."""
+        pending: Pending | None = info.pop(KEY, None)
+        if pending is None or not pending.is_dirty:
+            commit()
+            return
+        try:
+            pending.hold(self._caches())
+        except BaseException:
+            info[KEY] = pending
+            raise
+        try:
+            commit()
+        except BaseException:
+            info[KEY] = pending
+            pending.leave()
+            raise
+        self._committed(pending)
+
+    def _committed(self, pending: Pending) -> None:
+        changes = pending.changes()
+        try:
+            pending.purge()
+        finally:
+            self._tell(changes)
+
+    def _do_rollback(self, dbapi_connection: PoolProxiedConnection) -> None:
+        try:
+            self._originals["do_rollback"](dbapi_connection)
+        finally:
+            self._rolled_back(_info(dbapi_connection))
+
+    def _do_rollback_twophase(self, connection: Connection, xid: Any, *args: Any, **options: Any) -> None:
+        try:
+            self._originals["do_rollback_twophase"](connection, xid, *args, **options)
+        finally:
+            self._rolled_back(connection.info)
+
+    @staticmethod
+    def _rolled_back(info: dict[str, Any]) -> None:
+        pending: Pending | None = info.pop(KEY, None)
+        info.pop(_RUNNING, None)
+        info.pop(REMEMBERED, None)
+        if pending is not None:
+            pending.forget()
+            pending.release()
+
+    def _on_lost(self, dbapi_connection: Any, record: Any, *_: Any) -> None:
+        """The connection is gone, and its transaction with it, unless it was prepared: then its holds run out."""
+        pending: Pending | None = record.info.pop(KEY, None)
+        if pending is not None:
+            pending.leave()
+            pending.forget()
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        """`entity_saved` and `entity_deleted`, for whoever listens."""
+        for signal, is_deleting in ((entity_saved, False), (entity_deleted, True)):
+            if len(signal.receivers) <= 1:  # rcache's own alone
+                continue
+            for change in changes:
+                if (change.op == "delete") is is_deleting:
+                    self._tell_of(signal, change)
+
+    def _tell_of(self, signal: NamedSignal, change: Change) -> None:
+        for target in self.targets:
+            table = target.names.find(change.table)
+            if table is not None:
+                model = target.names.model(table, change.new or change.old) or table
+                identity = change.pk[0] if change.pk is not None and len(change.pk) == 1 else change.pk
+                notify(signal, model, model=model, identity=identity, old=change.old, new=change.new, purged=True)
+                return
+
+
+def _info(connection: PoolProxiedConnection) -> dict[str, Any]:
+    try:
+        return connection.info
+    except NotImplementedError:  # the dialect looks around on its first connection, which belongs to no pool yet
+        return {}
+
+
+class _Running(NamedTuple):
+    """A statement under way on a connection."""
+
+    element: Any
+    statement: Statement
+    acquit: Callable[[], None] | None
+
+
+class Joiner:
+    """Lets `invalidate` join the transactions of one engine for one cache."""
+
+    def __init__(self, followed: Followed, target: Target) -> None:
+        self._followed = followed
+        self._target = target
+
+    def join(self, tags: tuple[str, ...], connection: object | None) -> bool:
+        """`Transactions.join`."""
+        if connection is None:
+            mine = [each for each in Circle.found() if each.source is self._followed and each.is_dirty]
+        else:
+            mine = self._of(connection)
+        for pending in mine:
+            pending.join(self._target.cache, tags, self._target.is_uncommitted)
+        return bool(mine)
+
+    def _of(self, given: Any) -> list[Pending]:
+        given = getattr(given, "sync_session", None) or getattr(given, "sync_connection", None) or given
+        connection = given.connection() if isinstance(given, Session) else given
+        if not isinstance(connection, Connection) or connection.dialect is not self._followed.engine.dialect:
+            return []
+        pending = self._followed.pending(connection.info)
+        pending.add([])
+        return [pending]

@@ -1,0 +1,84 @@
+"""`track`: from here on, what commits on an engine is flushed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sqlalchemy import Engine, MetaData
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from rcache.cache import Cache, only_cache
+from rcache.core.errors import ConfigurationError
+from rcache.integrations.sqlalchemy.engine import FOLLOWED, Followed, Target
+from rcache.integrations.sqlalchemy.names import Names
+
+ImageSource = Literal["strict", "memory"]
+
+
+class Tracking:
+    """What one `track` has begun; `untrack()` ends it."""
+
+    def __init__(self, followed: Followed, target: Target) -> None:
+        self._followed = followed
+        self._target = target
+
+    @property
+    def table_level(self) -> dict[str, int]:
+        """How often a change on the engine could only be told of a whole table, by reason."""
+        return dict(self._followed.table_level)
+
+    def untrack(self) -> None:
+        """Nothing is flushed on its account any more; where nothing else is asked of the engine, it is as before."""
+        self._followed.drop(self._target)
+
+
+def track(
+    engine: Engine | AsyncEngine,
+    metadata: MetaData,
+    *,
+    cache: Cache | None = None,
+    images: ImageSource = "strict",
+    uncommitted: bool = False,
+) -> Tracking:
+    """Every COMMIT on the engine flushes exactly what the rows of the metadata's tables were shown in that it changed.
+
+    Whoever is answered after it is not answered from before it, on any node, even where the writer was killed in between.
+    Tables and sessions may come later; the same metadata may be tracked on other engines and for other caches.
+
+    - `cache`: the one in the process, where there is only one.
+    - `images`: `"strict"` asks the database for a row before and after it is changed; `"memory"` trusts what sessions remember
+      of it, which is cheaper, and misses what depended on the real values where another transaction has changed the row since.
+    - `uncommitted`: for test suites that run inside one outer transaction which never commits: what it has changed is not served
+      from the cache while it lasts.
+
+    Raises ConfigurationError where it cannot work.
+    """
+    if images not in ("strict", "memory"):
+        raise ConfigurationError(f'images={images!r} must be "strict" or "memory"')
+    if not isinstance(metadata, MetaData):
+        raise ConfigurationError(f"track(engine, Base.metadata): {metadata!r} is no MetaData")
+    root = _root(engine)
+    followed: Followed = getattr(root.dialect, FOLLOWED, None) or Followed(root)
+    target = Target(Names(metadata), cache or only_cache(), is_strict=images == "strict", is_uncommitted=uncommitted)
+    followed.add(target)
+    return Tracking(followed, target)
+
+
+def untrack(engine: Engine | AsyncEngine, metadata: MetaData | None = None, *, cache: Cache | None = None) -> None:
+    """Ends every `track` of the engine, or those of one metadata or cache."""
+    followed: Followed | None = getattr(_root(engine).dialect, FOLLOWED, None)
+    if followed is None:
+        return
+    for target in list(followed.targets):
+        if metadata in (None, target.names.metadata) and cache in (None, target.cache):
+            followed.drop(target)
+
+
+def _root(engine: Engine | AsyncEngine) -> Engine:
+    """The engine whose events every connection passes, also those with options of their own."""
+    plain = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+    if not isinstance(plain, Engine):
+        raise ConfigurationError(f"track() takes an Engine or an AsyncEngine, not {engine!r}")
+    while (proxied := getattr(plain, "_proxied", None)) is not None:
+        plain = proxied
+    return plain

@@ -1,0 +1,614 @@
+"""However a transaction is shaped: flushed is what committed, when it has committed, and held from before it does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import event, insert, select, text, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+
+from rcache import BackendError, Cache, Change, signals, touch, touch_sync, touch_table
+from rcache.current import RequestScope, request_scope
+from rcache.integrations.sqlalchemy import track, untrack
+from tests.contract.support import body_of
+from tests.integrations.sqlalchemy.harness import DRIVERS, World, plain_engine
+from tests.integrations.sqlalchemy.library import Base, Book, Loan, Org, Review, User
+from tests.integrations.sqlalchemy.writes import KINDS
+
+BOOK_1 = {"book", "book:1", "book?author_id=1"}
+BOOK_2 = {"book", "book:2", "book?author_id=1"}
+SHAPED = [
+    "an_attribute",
+    "a_new_object",
+    "an_association",
+    "update_where",
+    "a_cascade",
+    "text_form",
+    "an_upsert",
+    "delete_where",
+]
+
+
+def retitle(session: Session, book: int = 1) -> None:
+    session.execute(update(Book).where(Book.id == book).values(title=Book.title + "!"))
+
+
+Ending = Callable[[Session, Callable[[Session], Any]], None]
+
+
+def released(s: Session, write: Callable[[Session], Any]) -> None:
+    with s.begin_nested():
+        write(s)
+    s.commit()
+
+
+def released_twice(s: Session, write: Callable[[Session], Any]) -> None:
+    with s.begin_nested(), s.begin_nested():
+        write(s)
+    s.commit()
+
+
+def rolled_back(s: Session, write: Callable[[Session], Any]) -> None:
+    write(s)
+    s.flush()
+    s.rollback()
+
+
+def closed(s: Session, write: Callable[[Session], Any]) -> None:
+    write(s)
+    s.flush()
+
+
+def savepoint_rolled_back(s: Session, write: Callable[[Session], Any]) -> None:
+    savepoint = s.begin_nested()
+    write(s)
+    s.flush()
+    savepoint.rollback()
+    s.commit()
+
+
+def inner_released_and_outer_rolled_back(s: Session, write: Callable[[Session], Any]) -> None:
+    outer = s.begin_nested()
+    with s.begin_nested():
+        write(s)
+    outer.rollback()
+    s.commit()
+
+
+@pytest.mark.parametrize("kind", SHAPED)
+@pytest.mark.parametrize("shape", [released, released_twice], ids=lambda shape: shape.__name__)
+async def test_a_savepoint_that_is_released_commits_with_its_transaction(
+    world: World, shape: Ending, kind: str
+) -> None:
+    await world.run(lambda s: shape(s, KINDS[kind].write))
+    assert await world.flushed() == KINDS[kind].flushed
+
+
+@pytest.mark.parametrize("kind", SHAPED)
+@pytest.mark.parametrize(
+    "shape",
+    [rolled_back, closed, savepoint_rolled_back, inner_released_and_outer_rolled_back],
+    ids=lambda shape: shape.__name__,
+)
+async def test_what_is_rolled_back_flushes_nothing(world: World, shape: Ending, kind: str) -> None:
+    await world.run(lambda s: shape(s, KINDS[kind].write))
+    assert await world.flushed() == set()
+    assert not world.cache.holds.renewals._due
+
+
+async def test_of_two_savepoints_the_one_that_stays_is_flushed(world: World) -> None:
+    def work(s: Session) -> None:
+        savepoint = s.begin_nested()
+        retitle(s, 3)
+        savepoint.rollback()
+        with s.begin_nested():
+            retitle(s, 1)
+        s.commit()
+
+    await world.run(work)
+    assert await world.flushed() == BOOK_1
+
+
+async def test_a_session_inside_somebody_else_s_transaction_flushes_with_that(world: World) -> None:
+    """`session.commit()` ends nothing there, whichever way it has joined."""
+
+    def work(connection: Any) -> None:
+        transaction = connection.begin()
+        for mode in ("create_savepoint", "rollback_only"):
+            with Session(connection, join_transaction_mode=mode) as session:
+                retitle(session)
+                session.commit()
+            assert "rcache_pending" in connection.info
+            assert connection.info["rcache_pending"].is_dirty
+        with Session(connection, join_transaction_mode="create_savepoint") as session:
+            retitle(session, 3)
+            session.rollback()
+        assert not world.cache.stats.purges
+        transaction.commit()
+
+    await world.run_on_connection(work)
+    assert await world.flushed() == BOOK_1
+
+
+async def test_a_transaction_around_sessions_that_is_rolled_back_flushes_nothing(world: World) -> None:
+    def work(connection: Any) -> None:
+        transaction = connection.begin()
+        with Session(connection, join_transaction_mode="create_savepoint") as session:
+            retitle(session)
+            session.commit()
+        transaction.rollback()
+
+    await world.run_on_connection(work)
+    assert await world.flushed() == set()
+
+
+async def test_two_sessions_on_one_connection_commit_together(world: World) -> None:
+    def work(connection: Any) -> None:
+        one = Session(connection, join_transaction_mode="control_fully")
+        other = Session(connection, join_transaction_mode="control_fully")
+        retitle(one, 1)
+        retitle(other, 2)
+        one.commit()
+        one.close()
+        other.close()
+
+    await world.run_on_connection(work)
+    assert await world.flushed() == BOOK_1 | BOOK_2
+
+
+async def test_the_stale_copy_of_a_session_hides_nothing(world: World) -> None:
+    """The session still believes that book 1 is by author 1; it has gone to 2 and now goes to 3."""
+
+    def work(s: Session) -> None:
+        book = s.get(Book, 1)
+        s.commit()
+        s.expire_on_commit = False
+        s.refresh(book)
+        s.commit()
+        with Session(world.plain) as elsewhere:
+            elsewhere.get(Book, 1).author_id = 2
+            elsewhere.commit()
+        assert book.author_id == 1
+        book.author_id = 3
+        s.commit()
+
+    await world.run(work)
+    assert await world.flushed() == {"book", "book:1", "book?author_id=2", "book?author_id=3"}
+
+
+async def test_a_writer_between_image_and_write_waits(make_world: Any) -> None:
+    """SQLite takes no row locks, and its driver opens no transaction for a SELECT: the write lock comes first."""
+    world: World = make_world("sqlite")
+    await world.warm()
+    other = plain_engine(world.sync_url, connect_args={"timeout": 0})
+
+    def meddle(connection: Any, element: Any, *_: Any) -> None:
+        if getattr(element, "is_select", False):
+            with pytest.raises(DBAPIError, match="locked"), other.begin() as connection_of_another:
+                connection_of_another.execute(update(Book).where(Book.id == 1).values(author_id=3))
+            meddled.append(element)
+
+    meddled: list[Any] = []
+    event.listen(world.engine, "before_execute", meddle)
+    await world.run(lambda s: (s.execute(update(Book).where(Book.id == 1).values(author_id=2)), s.commit()))
+    assert len(meddled) == 2, "one image before, one after"
+    assert await world.flushed() == BOOK_1 | {"book?author_id=2"}
+    other.dispose()
+
+
+# Held, then purged
+
+
+async def test_the_tags_are_held_while_commit_is_under_way(world: World) -> None:
+    seen: list[set[str]] = []
+    commit = world.sync_engine.dialect.do_commit
+
+    def work(s: Session) -> None:
+        retitle(s)
+        followed = world.tracking._followed
+        original = followed._originals["do_commit"]
+
+        def looking(connection: Any) -> None:
+            seen.append({tag for guard in world.cache.store._guards.values() for tag in guard.holds})  # type: ignore[attr-defined]
+            original(connection)
+            seen.append({tag for guard in world.cache.store._guards.values() for tag in guard.holds})  # type: ignore[attr-defined]
+
+        followed._originals["do_commit"] = looking
+        try:
+            s.commit()
+        finally:
+            followed._originals["do_commit"] = original
+
+    await world.run(work)
+    assert commit is not None
+    assert seen[0] == seen[1] >= BOOK_1
+    assert not world.cache.holds.renewals._due
+    assert await world.flushed() == BOOK_1
+
+
+async def test_a_commit_that_fails_is_purged_and_stays_held(world: World) -> None:
+    def work(s: Session) -> None:
+        retitle(s)
+        followed = world.tracking._followed
+        original = followed._originals["do_commit"]
+
+        def failing(connection: Any) -> None:
+            raise ConnectionResetError
+
+        followed._originals["do_commit"] = failing
+        try:
+            with pytest.raises(ConnectionResetError):
+                s.commit()
+        finally:
+            followed._originals["do_commit"] = original
+
+    await world.run(work)
+    held = {tag for guard in world.cache.store._guards.values() for tag in guard.holds}  # type: ignore[attr-defined]
+    assert held >= BOOK_1
+    assert not world.cache.holds.renewals._due
+    assert await world.flushed() == BOOK_1
+
+
+async def test_where_it_aborts_commit_is_not_sent_without_a_hold(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.cache._purger, "on_outage", "abort")
+
+    def down(*_: Any) -> None:
+        raise BackendError("down")
+
+    async def down_async(*_: Any) -> None:
+        raise BackendError("down")
+
+    monkeypatch.setattr(world.cache.store, "hold_sync", down)
+    monkeypatch.setattr(world.cache.store, "hold", down_async)
+
+    def work(s: Session) -> None:
+        retitle(s)
+        with pytest.raises(BackendError, match="nothing is to be committed"):
+            s.commit()
+
+    await world.run(work)
+    with Session(world.plain) as session:
+        assert session.get(Book, 1).title == "A"
+    assert await world.flushed() == set()
+
+
+async def test_where_it_proceeds_the_commit_lands_and_its_purge_is_sent_until_it_does(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: Any, **__: Any) -> None:
+        raise BackendError("down")
+
+    async def down_async(*_: Any, **__: Any) -> None:
+        raise BackendError("down")
+
+    monkeypatch.setattr(world.cache._purger, "timeout", 0.05)
+    for name in ("hold_sync", "purge_sync"):
+        monkeypatch.setattr(world.cache.store, name, down)
+    for name in ("hold", "purge"):
+        monkeypatch.setattr(world.cache.store, name, down_async)
+    await world.run(lambda s: (retitle(s), s.commit()))
+    assert world.cache.forbids(("book:1",)) == "purge-pending"
+    monkeypatch.undo()
+    await world.cache._purger.aclose()
+    assert await world.flushed() == BOOK_1
+
+
+# Shapes of connections
+
+
+async def test_autocommit_flushes_with_each_statement(world: World) -> None:
+    def work(connection: Any) -> None:
+        connection.execute(insert(Org).values(id=3, name="c"))
+        assert world.cache.stats.purges == 1
+        connection.execute(text("UPDATE line SET quantity = 4"))
+        assert world.cache.stats.purges == 2
+        connection.execute(update(User).where(User.id == 1).values(name="x"))
+        assert world.cache.stats.purges == 3
+        with pytest.raises(IntegrityError):
+            connection.execute(insert(Review).values(id=1, book_id=1))
+
+    await world.run_on_connection(work, isolation_level="AUTOCOMMIT")
+    flushed = await world.flushed()
+    assert {"org", "org:3", "line", "line:a:1", "user", "user:1"} <= flushed
+    assert not flushed & {"org:1", "book", "review", "review:1"}
+    assert not world.cache.holds.renewals._due
+
+
+async def test_autocommit_is_held_while_the_statement_runs(world: World) -> None:
+    held: list[set[str]] = []
+
+    def look(*_: Any) -> None:
+        held.append({tag for guard in world.cache.store._guards.values() for tag in guard.holds})  # type: ignore[attr-defined]
+
+    event.listen(world.sync_engine, "before_cursor_execute", look)
+    await world.run_on_connection(lambda c: c.execute(insert(Org).values(id=3, name="c")), isolation_level="AUTOCOMMIT")
+    assert {"org", "org:*"} <= set().union(*held)
+    assert {tag for guard in world.cache.store._guards.values() for tag in guard.holds} == set()  # type: ignore[attr-defined]
+
+
+async def test_a_commit_in_text_form_is_held_and_purged(world: World) -> None:
+    def work(connection: Any) -> None:
+        connection.execute(update(Book).where(Book.id == 1).values(title="x"))
+        connection.exec_driver_sql("COMMIT")
+        assert world.cache.stats.purges == 1
+
+    if world.driver == "asyncpg":
+        pytest.skip("asyncpg keeps its transaction in an object of its own")
+    await world.run_on_connection(work)
+    assert await world.flushed() == BOOK_1
+
+
+async def test_ddl_flushes_everything_that_is_tracked(world: World) -> None:
+    def work(connection: Any) -> None:
+        connection.execute(text("CREATE TABLE scratch (id INTEGER)"))
+        connection.execute(text("DROP TABLE scratch"))
+        connection.commit()
+
+    await world.run_on_connection(work)
+    assert set(world.tags) - await world.flushed() == {"other", "other:1"}
+
+
+async def test_two_phases_flush_with_the_second(make_world: Any) -> None:
+    world: World = make_world("psycopg")
+    await world.warm()
+    with world.engine.connect() as connection:
+        transaction = connection.begin_twophase()
+        connection.execute(update(Book).where(Book.id == 1).values(title="x"))
+        transaction.prepare()
+        assert not world.cache.stats.purges
+        assert await body_of(world.cache.store, world.page("book:1")) is None, "held"
+        assert await body_of(world.cache.store, world.page("book:2")) is not None
+        transaction.commit()
+        assert world.cache.stats.purges == 1
+    assert await world.flushed() == BOOK_1
+
+
+async def test_two_phases_that_are_rolled_back_flush_nothing(make_world: Any) -> None:
+    world: World = make_world("psycopg")
+    await world.warm()
+    with world.engine.connect() as connection:
+        transaction = connection.begin_twophase()
+        connection.execute(update(Book).where(Book.id == 1).values(title="x"))
+        transaction.prepare()
+        transaction.rollback()
+    assert await world.flushed() == set()
+    assert not world.cache.holds.renewals._due
+
+
+async def test_a_statement_of_many_that_fails_in_the_middle_is_not_forgotten(make_world: Any) -> None:
+    """SQLite keeps what the first of them did, and whoever catches the error may commit it."""
+    world: World = make_world("sqlite")
+    await world.warm()
+
+    def work(connection: Any) -> None:
+        with pytest.raises(IntegrityError):
+            connection.execute(insert(Loan), [{"id": 9, "book_id": 1}, {"id": 1, "book_id": 1}])
+        connection.commit()
+
+    await world.run_on_connection(work)
+    with Session(world.plain) as session:
+        kept = session.get(Loan, 9) is not None
+    assert ("lending" in await world.flushed()) or not kept
+
+
+# invalidate() and touch()
+
+
+async def test_invalidate_joins_a_transaction_that_has_written(world: World) -> None:
+    if world.is_async:
+        async with AsyncSession(world.engine) as session:
+            await session.run_sync(retitle)
+            assert not (await world.cache.invalidate("other")).landed
+            assert await world.flushed() == set()
+            await session.commit()
+    else:
+        with Session(world.engine) as session:
+            retitle(session)
+            assert not world.cache.invalidate_sync("other").landed
+            assert await world.flushed() == set()
+            session.commit()
+    assert await world.flushed() == BOOK_1 | {"other"}
+
+
+async def test_what_joined_is_forgotten_on_rollback(world: World) -> None:
+    if world.is_async:
+        async with AsyncSession(world.engine) as session:
+            await session.run_sync(retitle)
+            await world.cache.invalidate("other")
+            await session.rollback()
+    else:
+        with Session(world.engine) as session:
+            retitle(session)
+            world.cache.invalidate_sync("other")
+            session.rollback()
+    assert await world.flushed() == set()
+    assert (await world.cache.invalidate("other")).landed
+
+
+async def test_invalidate_acts_at_once_in_a_transaction_that_merely_reads(world: World) -> None:
+    """The usual pattern: commit, refresh what is answered with, invalidate by hand; the new transaction is rolled back."""
+    if world.is_async:
+        async with AsyncSession(world.engine) as session:
+            await session.run_sync(retitle)
+            await session.commit()
+            await session.execute(select(Book))
+            assert (await world.cache.invalidate("other")).landed
+    else:
+        with Session(world.engine) as session:
+            retitle(session)
+            session.commit()
+            session.execute(select(Book))
+            assert world.cache.invalidate_sync("other").landed
+    assert await world.flushed() == BOOK_1 | {"other"}
+
+
+async def test_invalidate_of_another_task_acts_at_once(make_world: Any) -> None:
+    world: World = make_world("aiosqlite")
+    await world.warm()
+    async with AsyncSession(world.engine) as session:
+        await session.run_sync(retitle)
+        purged = await asyncio.create_task(world.cache.invalidate("other"))
+        assert purged.landed
+        assert await asyncio.to_thread(lambda: world.cache.invalidate_sync("org").landed)
+        assert await world.flushed() == {"other", "org"}
+        await session.rollback()
+
+
+async def test_changes_from_elsewhere_feed_the_same_path(world: World) -> None:
+    await world.cache.apply([Change("loan", (1,), "update", {"id": 1, "book_id": 1}, {"id": 1, "book_id": 3})])
+    assert await world.flushed() == {"lending", "lending:1", "lending?book_id=1", "lending?book_id=3"}
+    world.cache.apply_sync([Change("review", None)])
+    assert {"review", "review:2", "shelf:1", "shelf:3"} <= await world.flushed()
+
+
+async def test_touch_belongs_to_the_session_s_transaction_where_it_is_named(world: World) -> None:
+    token = request_scope.set(RequestScope(world.cache, None))
+    try:
+        if world.is_async:
+            async with AsyncSession(world.engine) as session:
+                await session.connection()
+                await touch(Book, [1], connection=session)
+                assert await world.flushed() == set()
+                await session.commit()
+        else:
+            with Session(world.engine) as session:
+                session.connection()
+                touch_sync(Book, [1], connection=session)
+                assert await world.flushed() == set()
+                session.commit()
+        # No value is known, so all that depends on values goes; of the rows only this one.
+        by_value = {page for page in world.tags if page.startswith("book?")}
+        assert await world.flushed() == {"book", "book:1"} | by_value
+        await touch_table(Loan)
+        assert {"lending", "lending:2"} <= await world.flushed()
+    finally:
+        request_scope.reset(token)
+
+
+# Signals
+
+
+async def test_entities_are_told_after_the_commit_and_nothing_is_purged_twice(world: World) -> None:
+    told: list[tuple[Any, ...]] = []
+
+    def saved(sender: Any, **said: Any) -> None:
+        told.append(("saved", sender, said["identity"], said["old"], said["new"]))
+
+    def deleted(sender: Any, **said: Any) -> None:
+        told.append(("deleted", sender, said["identity"], said["old"], said["new"]))
+
+    signals.entity_saved.connect(saved)
+    signals.entity_deleted.connect(deleted)
+
+    def work(s: Session) -> None:
+        s.execute(update(Org).where(Org.id == 1).values(name="new"))
+        s.execute(Review.__table__.delete().where(Review.id == 1))
+        assert told == []
+        s.commit()
+
+    try:
+        await world.run(work)
+    finally:
+        signals.entity_saved.disconnect(saved)
+        signals.entity_deleted.disconnect(deleted)
+    assert told == [
+        ("saved", Org, 1, {"id": 1, "name": "a"}, {"id": 1, "name": "new"}),
+        ("deleted", Review, 1, {"id": 1, "book_id": 1}, None),
+    ]
+    assert world.cache.stats.purges == 1
+
+
+# Several
+
+
+async def test_another_cache_of_the_same_engine_is_flushed_too_and_no_more_once_untracked(world: World) -> None:
+    other = Cache("memory://")
+    tracking = track(world.engine, Base.metadata, cache=other)
+    await world.run(lambda s: (retitle(s), s.commit()))
+    assert (world.cache.stats.purges, other.stats.purges) == (1, 1)
+    tracking.untrack()
+    tracking.untrack()
+    await world.run(lambda s: (retitle(s), s.commit()))
+    assert (world.cache.stats.purges, other.stats.purges) == (2, 1)
+    await other.close()
+
+
+async def test_untracked_the_engine_is_as_it_was(make_world: Any) -> None:
+    world: World = make_world("sqlite")
+    await world.warm()
+    untrack(world.engine)
+    assert "do_commit" not in vars(world.engine.dialect)
+    assert not world.engine.dispatch.before_execute
+    await world.run(lambda s: (retitle(s), s.commit()))
+    assert await world.flushed() == set()
+
+
+async def test_what_is_told_of_a_table_is_logged_once_with_its_statement(
+    make_world: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    world: World = make_world("sqlite")
+    with caplog.at_level(logging.WARNING, "rcache"):
+        for _ in range(3):
+            await world.run(lambda s: (s.execute(text("UPDATE line SET quantity = 3")), s.commit()))
+    assert caplog.text.count("UPDATE line SET quantity = 3") == 1
+    assert world.tracking.table_level == {"SQL in text form": 3}
+
+
+async def test_a_session_s_memory_is_trusted_where_that_was_chosen(make_world: Any) -> None:
+    world: World = make_world("sqlite", images="memory")
+    await world.warm()
+    sent: list[str] = []
+
+    def note(connection: Any, cursor: Any, sql: str, *_: Any) -> None:
+        sent.append(sql.split()[0])
+
+    def work(s: Session) -> None:
+        book = s.get(Book, 1)
+        sent.clear()
+        book.author_id = 2
+        s.commit()
+
+    event.listen(world.engine, "before_cursor_execute", note)
+    await world.run(work)
+    assert sent == ["BEGIN", "UPDATE"]
+    assert await world.flushed() == BOOK_1 | {"book?author_id=2"}
+
+
+# Cancelled
+
+
+@pytest.mark.parametrize(
+    "driver", [driver for driver in DRIVERS if driver in ("aiosqlite", "psycopg_async", "asyncpg")]
+)
+@pytest.mark.parametrize("turns", range(12))
+async def test_cancelled_at_any_turn_of_a_commit_nothing_stale_is_left(
+    make_world: Any, driver: str, turns: int
+) -> None:
+    world: World = make_world(driver)
+    await world.warm()
+    reached = asyncio.Event()
+
+    async def work() -> None:
+        async with AsyncSession(world.engine) as session:
+            await session.run_sync(retitle)
+            reached.set()
+            await session.commit()
+
+    task = asyncio.create_task(work())
+    await reached.wait()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    with Session(world.plain) as session:
+        is_committed = session.get(Book, 1).title == "A!"
+    if is_committed:
+        assert await world.flushed() >= BOOK_1
+    # Otherwise it was released, or nobody could know and it is held.
+    assert not world.cache.holds.renewals._due
