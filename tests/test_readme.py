@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import DeclarativeBase
 
 import rcache
 from rcache.core.cache_status import FORWARD_REASONS
@@ -20,10 +22,16 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
+def block(word: str) -> str:
+    """The one block of code that holds this."""
+    (found,) = [each for each in BLOCKS if word in each]
+    return found
+
+
 async def test_the_first_application_caches_and_flushes():
     """Just as it stands in the README."""
     space: dict[str, Any] = {}
-    exec(BLOCKS[0], space)
+    exec(block("FastAPI()"), space)
     client = RawClient(space["app"])
 
     assert (await client.get("/users/1")).is_stored
@@ -43,7 +51,7 @@ async def test_a_write_inside_writing_is_held_and_purged():
     async def commit_somewhere() -> None:
         held.extend(cache.store._guards[0].holds)
 
-    body = BLOCKS[1].replace("\n", "\n    ")
+    body = block("cache.writing").replace("\n", "\n    ")
     space: dict[str, Any] = {"cache": cache, "commit_somewhere": commit_somewhere}
     exec(f"async def write():\n    {body}", space)
     await space["write"]()
@@ -51,6 +59,15 @@ async def test_a_write_inside_writing_is_held_and_purged():
     assert cache.stats.purges == 1
     assert not cache.store._guards[0].holds
     await cache.close()
+
+
+def test_tracking_takes_an_engine_and_a_metadata():
+    class Base(DeclarativeBase): ...
+
+    engine = create_engine("sqlite://")
+    space: dict[str, Any] = {"engine": engine, "Base": Base, "cache": rcache.Cache("memory://")}
+    exec(block("track("), space)
+    assert len(BLOCKS) == 3, "each block is run by a test"
 
 
 @pytest.mark.parametrize(
