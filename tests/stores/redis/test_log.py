@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -266,12 +267,12 @@ async def strict(harness: RedisHarness, log: RedisLog) -> RedisHarness:
     return harness
 
 
-def acknowledge(log: RedisLog) -> None:
+def acknowledge(log: RedisLog, counter: int = 2) -> None:
     """The node reads, and says so."""
     records = log.read(0, 10.0)
     while not records[-1].is_awaited:
         records = log.read(records[-1].number, 10.0)
-    log.renew("n1", 2, records[-1].number)
+    log.renew("n1", counter, records[-1].number)
 
 
 @pytest.mark.parametrize("how", ["purge", "hold", "flush"])
@@ -323,14 +324,18 @@ async def test_a_node_that_renews_nothing_is_struck_out(strict, log):
 
 
 async def test_a_node_that_lives_is_waited_for_however_long_it_takes(strict, log):
-    log.join("n1", 2, 0.05, True)
-    strict.store.near_lease = 0.05
+    lease = 0.6  # seconds: far more than a busy machine sleeps between two renewals
+    log.join("n1", 2, lease, True)
+    strict.store.near_lease = lease
     doing = asyncio.ensure_future(strict.store.purge(["a"], 5.0))
-    for counter in range(3, 23):
+    began = time.monotonic()
+    counter = 2
+    while time.monotonic() - began < 2 * lease:  # longer than a node is watched that renews nothing
+        counter += 1
         assert await asyncio.to_thread(log.renew, "n1", counter, 0) is not None
         await asyncio.sleep(0.01)
         assert not doing.done()
-    await asyncio.to_thread(acknowledge, log)
+    await asyncio.to_thread(acknowledge, log, counter + 1)
     await doing
 
 
