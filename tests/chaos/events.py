@@ -13,7 +13,7 @@ class Events:
     """Appends lines; each is one write, so that those of a process that is killed are there as well."""
 
     def __init__(self, path: Path, who: str) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._who = who
 
     def note(self, what: str) -> None:

@@ -34,6 +34,7 @@ KINDS = {"strict": "strict", "fast": "fast", "none": ""}
 EXEMPT = {"rc:{soak}:seq", "rc:{soak}:log", "rc:{soak}:nodes", "rc:{soak:0}:guard", "rc:{soak:0}:marks"}
 SWEEPS = "rc:{soak}:sweep"  # what the next purge is to sweep stays for a day
 ITEMS = 2000
+ENOUGH = 40  # samples without which nothing is said of growth
 GROWTH = 0.05  # of memory and keys, between the second quarter and the last
 SLACK = 3 * 2**20  # bytes: what an allocator may keep or give back as it likes
 LANGUAGES = (b"en", b"de", b"fr", b"pl", b"da", b"it")
@@ -122,8 +123,9 @@ class Soak:
                 node.stop()
             connections = self._connections_left(client)
             members = {name.decode() for name in client.hkeys("rc:{soak}:nodes")} - {"epoch", "born"}
-        self._judge_memory()
-        self._judge_keys()
+        if len(self.samples) >= ENOUGH:
+            self._judge_memory()
+            self._judge_keys()
         for kind in KINDS:
             for what in ("tasks", "threads", "descriptors"):
                 if after[kind][what] != before[kind][what]:

@@ -12,7 +12,7 @@ from tests.chaos.run import Settings, carry_out, checked, told
 
 
 def test_no_answer_is_older_than_what_was_committed_before_its_request_began():
-    result = carry_out(Settings(seconds=10, lease=0.6, longest_commit=0.6, connections=3, writer_pause=0.05, quiet=0.5))
+    result = carry_out(Settings(seconds=8, lease=0.6, longest_commit=0.6, connections=3, writer_pause=0.05, quiet=0.5))
     assert not result["stale"], told(result)
     assert checked(result)
     assert result["writes"]["committed"]
