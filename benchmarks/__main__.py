@@ -1,4 +1,4 @@
-"""`python -m benchmarks [wire|inprocess|near|earlier|outage|scale|all] [--full] [--seconds S]`: see README.md beside this file."""
+"""`python -m benchmarks [PART|all] [--full] [--seconds S]`: see README.md beside this file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks import earlier, inprocess, near, outage, plots, report, scale, wire
+from benchmarks import commits, earlier, inprocess, near, outage, plots, report, scale, wire
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
-PARTS = ("wire", "inprocess", "near", "earlier", "outage", "scale")
+PARTS = ("wire", "inprocess", "near", "earlier", "outage", "scale", "commits")
 
 
 def main() -> None:
@@ -60,6 +60,8 @@ def _measure(part: str, seconds: float, is_full: bool) -> dict[str, Any]:
         return earlier.measure(rounds=200 if is_full else 60)
     if part == "outage":
         return outage.measure()
+    if part == "commits":
+        return commits.measure(rounds=100 if is_full else 30)
     return scale.measure(rounds=100 if is_full else 30, is_full=is_full)
 
 

@@ -41,6 +41,7 @@ def render(results: dict[str, Any]) -> str:
         *near_report.section(results),
         *_earlier(results),
         *_outage(results),
+        *_commits(results),
         *_scale(results),
     ]
     return "\n".join(lines) + "\n"
@@ -194,6 +195,26 @@ def _outage(results: dict[str, Any]) -> Iterator[str]:
         for line in section["rows"]
     ]
     yield from table(("state", "median", "p99", "worst"), *rows)
+
+
+def _commits(results: dict[str, Any]) -> Iterator[str]:
+    if "commits" not in results:
+        return
+    section = results["commits"]
+    tracked = section["settings"]["engines"][1:]
+    yield from ("", "## A COMMIT that flushes", "")
+    yield "Time of a transaction on PostgreSQL relative to the same one on an untracked engine; + statements sent besides."
+    yield ""
+    rows = [
+        (
+            line["name"],
+            f"{line['rows']:,}",
+            f"{line['untracked_ms']:.2f}",
+            *[f"{_spread(line['ratios'][engine])} (+{line['besides'][engine]})" for engine in tracked],
+        )
+        for line in section["rows"]
+    ]
+    yield from _table(("transaction", "rows", "untracked, ms", *tracked), *rows)
 
 
 def _scale(results: dict[str, Any]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from rcache.integrations.sqlalchemy.waiting import carry_out
 
 logger = logging.getLogger("rcache")
 
-MOST_CHANGES: Final = 10_000
+MOST_CHANGES: Final = 2_000
 """Changes of one table that a transaction remembers one by one."""
 
 UNCOMMITTED: Final = "uncommitted"

@@ -5,7 +5,7 @@ What cannot be told so is a change of the whole table, with a reason that is cou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import CursorResult, Delete, Dialect, ForeignKeyConstraint, Insert, Table, Update
@@ -119,10 +119,12 @@ class Statement:
                 raise TooManyRowsError
         return rows
 
-    def _recall(self, keys: Iterable[tuple[object, ...]]) -> Rows | None:
+    def _recall(self, keys: Sequence[tuple[object, ...]]) -> Rows | None:
         """What a session remembers of all these rows; None where it does not of one of them."""
         if self._recalled is None:
             return None
+        if len(keys) > MOST_ROWS:
+            raise TooManyRowsError
         rows: Rows = {}
         for key in keys:
             row = self._recalled(self.table, key)
@@ -255,6 +257,8 @@ class Statement:
         if keys is None:
             self._reason = "keys that the database made"
             return []
+        if len(keys) > MOST_ROWS:
+            raise TooManyRowsError
         if self._recalled is not None:
             given = [_given(self.table, each) for each in result.context.compiled_parameters]
             rows = dict(zip(keys, given, strict=True)) if len(given) == len(keys) else {}

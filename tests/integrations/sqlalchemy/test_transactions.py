@@ -182,24 +182,55 @@ async def test_the_stale_copy_of_a_session_hides_nothing(world: World) -> None:
     assert await world.flushed() == {"book", "book:1", "book?author_id=2", "book?author_id=3"}
 
 
-async def test_a_writer_between_image_and_write_waits(make_world: Any) -> None:
+@pytest.mark.parametrize("driver", ["sqlite", "psycopg"])
+async def test_a_writer_between_image_and_write_waits(make_world: Any, driver: str) -> None:
     """SQLite takes no row locks, and its driver opens no transaction for a SELECT: the write lock comes first."""
-    world: World = make_world("sqlite")
+    world: World = make_world(driver)
     await world.warm()
-    other = plain_engine(world.sync_url, connect_args={"timeout": 0})
+    impatient = {"options": "-c lock_timeout=50"} if driver == "psycopg" else {"timeout": 0}
+    other = plain_engine(world.sync_url, connect_args=impatient)
 
     def meddle(connection: Any, element: Any, *_: Any) -> None:
         if getattr(element, "is_select", False):
-            with pytest.raises(DBAPIError, match="locked"), other.begin() as connection_of_another:
+            with pytest.raises(DBAPIError, match="lock"), other.begin() as connection_of_another:
                 connection_of_another.execute(update(Book).where(Book.id == 1).values(author_id=3))
             meddled.append(element)
 
     meddled: list[Any] = []
-    event.listen(world.engine, "before_execute", meddle)
+    event.listen(world.engine, "after_execute", meddle)
     await world.run(lambda s: (s.execute(update(Book).where(Book.id == 1).values(author_id=2)), s.commit()))
     assert len(meddled) == 2, "one image before, one after"
     assert await world.flushed() == BOOK_1 | {"book?author_id=2"}
     other.dispose()
+
+
+async def test_rows_that_refer_to_one_which_is_updated_may_be_inserted_meanwhile(make_world: Any) -> None:
+    """The image takes no stronger lock than the UPDATE itself."""
+    world: World = make_world("psycopg")
+    impatient = plain_engine(world.sync_url, connect_args={"options": "-c lock_timeout=50"})
+
+    def work(s: Session) -> None:
+        retitle(s)
+        with impatient.begin() as connection:
+            connection.execute(insert(Review).values(id=50, book_id=1))
+        s.commit()
+
+    await world.run(work)
+    impatient.dispose()
+
+
+async def test_the_release_of_a_savepoint_commits_nothing(world: World) -> None:
+    """SQLite's driver opens no transaction for a savepoint, and then its release is the COMMIT."""
+
+    def work(s: Session) -> None:
+        with s.begin_nested():
+            retitle(s)
+        with Session(world.plain) as elsewhere:
+            assert elsewhere.get(Book, 1).title == "A"
+        s.commit()
+
+    await world.run(work)
+    assert await world.flushed() == BOOK_1
 
 
 # Held, then purged
@@ -578,6 +609,41 @@ async def test_a_session_s_memory_is_trusted_where_that_was_chosen(make_world: A
     await world.run(work)
     assert sent == ["BEGIN", "UPDATE"]
     assert await world.flushed() == BOOK_1 | {"book?author_id=2"}
+
+
+async def test_a_transaction_of_very_many_changes_tells_of_the_table(
+    make_world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rcache.integrations.sqlalchemy.pending.MOST_CHANGES", 2)
+    world: World = make_world("sqlite")
+    await world.warm()
+
+    def work(s: Session) -> None:
+        for book in (1, 2, 3):
+            retitle(s, book)
+        s.execute(update(Org).where(Org.id == 1).values(name="x"))
+        s.commit()
+
+    await world.run(work)
+    flushed = await world.flushed()
+    assert flushed == {page for page in world.tags if page.startswith("book") and "label" not in page} | {
+        "org",
+        "org:1",
+    }
+
+
+@pytest.mark.parametrize("images", ["strict", "memory"])
+async def test_over_500_rows_of_one_statement_are_told_of_the_table(make_world: Any, images: str) -> None:
+    world: World = make_world("sqlite", images=images)
+    for work in (
+        lambda s: s.add_all([Org(id=number, name="x") for number in range(100, 700)]),
+        lambda s: [setattr(org, "name", "y") for org in s.scalars(select(Org)).all()],
+        lambda s: s.execute(update(Org).values(name="z")),
+    ):
+        before = sum(world.tracking.table_level.values())
+        await world.run(lambda s, work=work: (work(s), s.commit()))
+        assert sum(world.tracking.table_level.values()) == before + 1
+    assert set(world.tracking.table_level) == {"more than 500 rows"}
 
 
 # Cancelled
