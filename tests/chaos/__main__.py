@@ -15,13 +15,20 @@ from typing import Any
 from tests.chaos.run import Settings, carry_out, checked, told
 from tests.chaos.topologies import TOPOLOGIES
 
+KINDS = ("one", "sentinel")  # that rcache runs on
 AIM = 2_000_000  # checked answers over all runs that are kept
 
 
 def main() -> None:
     """Runs one kind of Redis after the other."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("redis", nargs="*", choices=[[], *TOPOLOGIES], help="all, where none is named")
+    parser.add_argument(
+        "redis",
+        nargs="*",
+        metavar="KIND",
+        choices=[[], *TOPOLOGIES],
+        help="which, one after the other; else all",
+    )
     parser.add_argument("--seconds", type=float, default=1200, help="of each run")
     parser.add_argument("--output", type=Path, default=Path("benchmarks"))
     parser.add_argument("--anew", action="store_true", help="forget the runs kept so far")
@@ -32,7 +39,7 @@ def main() -> None:
     runs: list[dict[str, Any]] = [] if asked.anew or not stored.exists() else json.loads(stored.read_text())["runs"]
     runs += [json.loads(path.read_text()) for path in asked.add]
     is_stale = False
-    for kind in asked.redis if asked.redis or asked.add else TOPOLOGIES:
+    for kind in asked.redis if asked.redis or asked.add else KINDS:
         print(f"chaos: {TOPOLOGIES[kind].title}, {asked.seconds:.0f} s", flush=True)
         runs.append(carry_out(Settings(asked.seconds, redis=kind, longest_commit=1.0, connections=8, quiet=5.0)))
         print(told(runs[-1]))
