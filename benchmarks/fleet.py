@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -34,10 +35,18 @@ HERE: Final = Path(__file__).resolve().parent
 
 def measure(counts: tuple[int, ...] = COUNTS, purges: int = PURGES) -> dict[str, Any]:
     """The result; a few seconds per number of nodes and mode."""
+    load = round(os.getloadavg()[0], 1)
     with redis_server() as url:
         points = {mode: [_point(url, mode, count, purges) for count in counts] for mode in ("fast", "strict")}
     return {
-        "settings": {"lease": LEASE, "purges": purges, "pause": PAUSE, "budget": BUDGET},
+        "settings": {
+            "lease": LEASE,
+            "purges": purges,
+            "pause": PAUSE,
+            "budget": BUDGET,
+            "load": load,
+            "cores": os.cpu_count(),
+        },
         **points,
         "fit": {mode: _fit(series) for mode, series in points.items()},
     }
@@ -144,7 +153,7 @@ def render(result: dict[str, Any]) -> str:
         "Each node with a near cache follows the log on a connection of its own: one blocking read, and a renewal of its",
         f"lease four times per lease ({LEASE:g} s here). Measured by `make fleet` with hundreds of such readers in one process,",
         f"one Redis and one writer that purges every {1000 * PAUSE:.0f} ms. The readers share the machine's cores with Redis, so",
-        "the time until the last one has read is theirs as much as Redis'.",
+        "the time until the last one has read is theirs as much as Redis'. " + _told_load(result["settings"]),
         "",
     ]
     for mode, title in (("fast", '`near="fast"`'), ("strict", '`near="strict"`')):
@@ -162,6 +171,10 @@ def render(result: dict[str, Any]) -> str:
         lines.append("")
     lines += [*_formula(result), "![fleet](../benchmarks/plots/fleet.svg)"]
     return "\n".join(lines) + "\n"
+
+
+def _told_load(settings: dict[str, Any]) -> str:
+    return f"The load average was {settings['load']:g} on {settings['cores']} cores before it began."
 
 
 def _formula(result: dict[str, Any]) -> list[str]:

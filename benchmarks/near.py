@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -51,8 +52,16 @@ PROCESSES: Final = (1, 2, 4)
 
 def measure(seconds: float, rounds: int) -> dict[str, Any]:
     """The section of the results."""
+    load = round(os.getloadavg()[0], 1)
     return {
-        "settings": {"nodes": NODES, "lease": LEASE, "at_once": AT_ONCE, "purges": 100 * rounds},
+        "settings": {
+            "nodes": NODES,
+            "lease": LEASE,
+            "at_once": AT_ONCE,
+            "purges": 100 * rounds,
+            "load": load,
+            "cores": os.cpu_count(),
+        },
         "wire": wire.measure(seconds, rounds, ROWS)["rows"],
         "processes": [_over(count, seconds) for count in PROCESSES],
         "fast": _purges("fast", 100 * rounds),

@@ -33,7 +33,9 @@ def section(results: dict[str, Any]) -> Iterator[str]:
     if "near" not in results:
         return
     near, settings = results["near"], results["near"]["settings"]
-    yield from ("## Near caches", "", "Over the wire, as above.", "")
+    yield from ("## Near caches", "")
+    yield f"The load average was {settings['load']:g} on {settings['cores']} cores before it began. Over the wire, as above:"
+    yield ""
     rows = [
         (line["title"], spread(line["ratio"]), spread(line["cpu"]) if "cpu" in line else "-") for line in near["wire"]
     ]

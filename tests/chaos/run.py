@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import tempfile
 import time
@@ -275,6 +276,8 @@ def _result(run: Run, tallies: list[dict[str, Any]], seconds: float) -> dict[str
         "settings": {
             "seconds": round(seconds, 1),
             "lease": run.lease,
+            "load": round(os.getloadavg()[0], 1),
+            "cores": os.cpu_count(),
             "seed": run.settings.seed,
             "redis": run.topology.title,
         },

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import statistics
 import time
@@ -137,7 +138,14 @@ class Soak:
         if connections or members:
             self.complaints.append(f"after the nodes closed: {connections} connections, nodes {members}")
         return {
-            "settings": {"seconds": self.seconds, "ttl": self.ttl, "items": ITEMS, "redis": "one server"},
+            "settings": {
+                "seconds": self.seconds,
+                "ttl": self.ttl,
+                "items": ITEMS,
+                "load": round(os.getloadavg()[2], 1),
+                "cores": os.cpu_count(),
+                "redis": "one server",
+            },
             "counts": self.counts,
             "left": {"keys": sorted(keys_left), "connections": connections, "nodes": len(members)},
             "samples": self.samples,
