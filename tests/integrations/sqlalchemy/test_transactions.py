@@ -204,6 +204,34 @@ async def test_a_writer_between_image_and_write_waits(make_world: Any, driver: s
     other.dispose()
 
 
+async def test_a_row_that_came_between_image_and_write_makes_it_a_change_of_the_table(make_world: Any) -> None:
+    """Locks hold what is there; what another has inserted meanwhile, an UPDATE under READ COMMITTED changes as well."""
+    world: World = make_world("psycopg")
+    await world.warm()
+
+    def meddle(connection: Any, element: Any, *_: Any) -> None:
+        if getattr(element, "is_select", False) and not meddled:
+            meddled.append(element)
+            with world.plain.begin() as connection_of_another:
+                connection_of_another.execute(insert(Book).values(id=4, author_id=1, title="between"))
+
+    meddled: list[Any] = []
+    event.listen(world.engine, "after_execute", meddle)
+    statement = update(Book).where(Book.author_id == 1).values(title="x").execution_options(synchronize_session=False)
+    await world.run(lambda s: (s.execute(statement), s.commit()))
+    assert world.tracking.table_level == {"another number of rows than imaged": 1}
+    assert "book:4" in await world.flushed()
+
+
+async def test_engines_with_options_of_their_own_are_tracked_with_the_one_they_come_from(make_world: Any) -> None:
+    world: World = make_world("psycopg")
+    await world.warm()
+    with Session(world.engine.execution_options(isolation_level="REPEATABLE READ")) as session:
+        retitle(session)
+        session.commit()
+    assert await world.flushed() == BOOK_1
+
+
 async def test_rows_that_refer_to_one_which_is_updated_may_be_inserted_meanwhile(make_world: Any) -> None:
     """The image takes no stronger lock than the UPDATE itself."""
     world: World = make_world("psycopg")
@@ -361,6 +389,19 @@ async def test_autocommit_is_held_while_the_statement_runs(world: World) -> None
     await world.run_on_connection(lambda c: c.execute(insert(Org).values(id=3, name="c")), isolation_level="AUTOCOMMIT")
     assert {"org", "org:*"} <= set().union(*held)
     assert {tag for guard in world.cache.store._guards.values() for tag in guard.holds} == set()  # type: ignore[attr-defined]
+
+
+async def test_a_request_that_wrote_under_autocommit_is_not_stored(world: World) -> None:
+    scope = RequestScope(world.cache, set())
+    token = request_scope.set(scope)
+    try:
+        await world.run_on_connection(lambda c: c.execute(select(Org)), isolation_level="AUTOCOMMIT")
+        assert scope.refusal is None
+        statement = insert(Org).values(id=3, name="c")
+        await world.run_on_connection(lambda c: c.execute(statement), isolation_level="AUTOCOMMIT")
+        assert scope.refusal == "uncommitted"
+    finally:
+        request_scope.reset(token)
 
 
 async def test_a_commit_in_text_form_is_held_and_purged(world: World) -> None:

@@ -15,6 +15,7 @@ from tests.integrations.sqlalchemy.library import (
     Book,
     Document,
     Dog,
+    Draft,
     Employee,
     Engineer,
     Label,
@@ -150,6 +151,12 @@ def a_composite_key_with_a_colon(s: Session) -> None:
 def a_key_that_is_no_integer(s: Session) -> None:
     document = s.get(Document, DOCUMENT)
     document.kind, document.text = "y", "z"
+
+
+@flushing("draft draft:1 draft:2 draft?version=1 draft?version=2")
+def versioned_objects(s: Session) -> None:
+    for draft in s.scalars(select(Draft)).all():
+        draft.text = "new"
 
 
 # Inheritance
