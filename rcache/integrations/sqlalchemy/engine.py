@@ -178,7 +178,7 @@ class Followed:
             if found is not None:
                 element = self._prepare(connection, element, *found, several or ([single] if single else []), options)
             elif not isinstance(element.table, Table):
-                self._vague(connection, self._within(element.table), "another form of table", str(element))
+                self._vague(connection, self._within(element.table), "another form of table", _shown(element))
         return element, several, single
 
     def _prepare(
@@ -227,7 +227,7 @@ class Followed:
         acquit = running.acquit or pending.levels[-1].suspect(running.statement.reach())
         written = running.statement.written(Images(connection, options), result)
         acquit()
-        self._count(written, str(element) if written.vague else "")
+        self._count(written, result.context.statement or "")
         if pending.ends_with_statement:
             self._end_statement(pending, written.changes)
         else:
@@ -454,6 +454,13 @@ def _info(connection: PoolProxiedConnection) -> dict[str, Any]:
         return connection.info
     except NotImplementedError:  # the dialect looks around on its first connection, which belongs to no pool yet
         return {}
+
+
+def _shown(element: Any) -> str:
+    try:
+        return str(element)
+    except Exception:  # only its own dialect can write it
+        return type(element).__name__
 
 
 class _Running(NamedTuple):
