@@ -11,10 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from blinker import NamedSignal
-from sqlalchemy import Connection, CursorResult, Engine, Insert, PoolProxiedConnection, Table, event
+from sqlalchemy import Connection, CursorResult, Dialect, Engine, Insert, PoolProxiedConnection, Table, event
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.orm import Session
 from sqlalchemy.sql.visitors import iterate
 
 from rcache.cache import Cache
@@ -22,12 +20,12 @@ from rcache.core.changes import Change
 from rcache.integrations.sqlalchemy.images import OWN, Images
 from rcache.integrations.sqlalchemy.memory import KEY as REMEMBERED
 from rcache.integrations.sqlalchemy.memory import Memory
-from rcache.integrations.sqlalchemy.names import Names
-from rcache.integrations.sqlalchemy.pending import Circle, Pending
+from rcache.integrations.sqlalchemy.pending import Pending
 from rcache.integrations.sqlalchemy.sql import read
 from rcache.integrations.sqlalchemy.statement import Statement, Vague, Written, dependents, keyed
 from rcache.integrations.sqlalchemy.states import begin, begin_writing, commits_by_itself, in_transaction
-from rcache.signals import entity_deleted, entity_saved, notify
+from rcache.integrations.sqlalchemy.target import Joiner, Target
+from rcache.integrations.sqlalchemy.telling import tell
 
 logger = logging.getLogger("rcache")
 
@@ -41,19 +39,10 @@ _TEXTS: Final = frozenset(("textclause", "textual_select"))
 _OPENING: Final = frozenset(("insert", "update", "delete", "replace"))
 _WRAPPED: Final = ("do_commit", "do_commit_twophase", "do_rollback", "do_rollback_twophase", "do_savepoint")
 
+_LOSSES: Final = ("invalidate", "close")
+
 MOST_TOLD: Final = 1000
 """Statements that are named in the log, each once."""
-
-
-class Target:
-    """Where changes of one metadata's tables go."""
-
-    def __init__(self, names: Names, cache: Cache, *, is_strict: bool, is_uncommitted: bool) -> None:
-        self.names = names
-        self.cache = cache
-        self.is_strict = is_strict
-        self.is_uncommitted = is_uncommitted
-        self.joiner: Joiner
 
 
 class Followed:
@@ -62,6 +51,7 @@ class Followed:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.targets: list[Target] = []
+        self._pool = engine.pool  # one that takes its place takes its listeners along
         self.table_level: dict[str, int] = {}
         """How often a statement could only be told as a change of its whole table, by reason."""
         self._told: set[str] = set()
@@ -105,8 +95,8 @@ class Followed:
     def _install(self) -> None:
         for name, listener, replaces in self._listeners:
             event.listen(self.engine, name, listener, **({"retval": True} if replaces else {}))
-        event.listen(self.engine, "invalidate", self._on_lost)
-        event.listen(self.engine, "close", self._on_lost)
+        for name in _LOSSES:
+            event.listen(self._pool, name, self._on_lost)
         dialect: Any = self.engine.dialect
         for name in _WRAPPED:
             setattr(dialect, name, getattr(self, f"_{name}"))
@@ -115,8 +105,8 @@ class Followed:
     def _uninstall(self) -> None:
         for name, listener, _ in self._listeners:
             event.remove(self.engine, name, listener)
-        event.remove(self.engine, "invalidate", self._on_lost)
-        event.remove(self.engine, "close", self._on_lost)
+        for name in _LOSSES:
+            event.remove(self._pool, name, self._on_lost)
         for name in (*_WRAPPED, FOLLOWED):
             vars(self.engine.dialect).pop(name, None)
 
@@ -130,6 +120,11 @@ class Followed:
             self._memory = None
 
     # Questions
+
+    @property
+    def dialect(self) -> Dialect:
+        """The engine's own."""
+        return self.engine.dialect
 
     @property
     def _is_async(self) -> bool:
@@ -178,7 +173,7 @@ class Followed:
             if found is not None:
                 element = self._prepare(connection, element, *found, several or ([single] if single else []), options)
             elif not isinstance(element.table, Table):
-                self._vague(connection, self._within(element.table), "another form of table", str(element))
+                self._vague(connection, self._within(element.table), "another form of table", _shown(element))
         return element, several, single
 
     def _prepare(
@@ -227,7 +222,7 @@ class Followed:
         acquit = running.acquit or pending.levels[-1].suspect(running.statement.reach())
         written = running.statement.written(Images(connection, options), result)
         acquit()
-        self._count(written, str(element) if written.vague else "")
+        self._count(written, result.context.statement or "")
         if pending.ends_with_statement:
             self._end_statement(pending, written.changes)
         else:
@@ -337,7 +332,7 @@ class Followed:
         try:
             pending.end_statement(changes, self._caches())
         finally:
-            self._tell(changes)
+            tell([target.names for target in self.targets], changes)
 
     def _count(self, written: Written, sql: str) -> None:
         for vague in written.vague:
@@ -400,7 +395,7 @@ class Followed:
         try:
             pending.purge()
         finally:
-            self._tell(changes)
+            tell([target.names for target in self.targets], changes)
 
     def _do_rollback(self, dbapi_connection: PoolProxiedConnection) -> None:
         try:
@@ -430,24 +425,6 @@ class Followed:
             pending.leave()
             pending.forget()
 
-    def _tell(self, changes: Sequence[Change]) -> None:
-        """`entity_saved` and `entity_deleted`, for whoever listens."""
-        for signal, is_deleting in ((entity_saved, False), (entity_deleted, True)):
-            if len(signal.receivers) <= 1:  # rcache's own alone
-                continue
-            for change in changes:
-                if (change.op == "delete") is is_deleting:
-                    self._tell_of(signal, change)
-
-    def _tell_of(self, signal: NamedSignal, change: Change) -> None:
-        for target in self.targets:
-            table = target.names.find(change.table)
-            if table is not None:
-                model = target.names.model(table, change.new or change.old) or table
-                identity = change.pk[0] if change.pk is not None and len(change.pk) == 1 else change.pk
-                notify(signal, model, model=model, identity=identity, old=change.old, new=change.new, purged=True)
-                return
-
 
 def _info(connection: PoolProxiedConnection) -> dict[str, Any]:
     try:
@@ -456,36 +433,16 @@ def _info(connection: PoolProxiedConnection) -> dict[str, Any]:
         return {}
 
 
+def _shown(element: Any) -> str:
+    try:
+        return str(element)
+    except Exception:  # only its own dialect can write it
+        return type(element).__name__
+
+
 class _Running(NamedTuple):
     """A statement under way on a connection."""
 
     element: Any
     statement: Statement
     acquit: Callable[[], None] | None
-
-
-class Joiner:
-    """Lets `invalidate` join the transactions of one engine for one cache."""
-
-    def __init__(self, followed: Followed, target: Target) -> None:
-        self._followed = followed
-        self._target = target
-
-    def join(self, tags: tuple[str, ...], connection: object | None) -> bool:
-        """`Transactions.join`."""
-        if connection is None:
-            mine = [each for each in Circle.found() if each.source is self._followed and each.is_dirty]
-        else:
-            mine = self._of(connection)
-        for pending in mine:
-            pending.join(self._target.cache, tags, self._target.is_uncommitted)
-        return bool(mine)
-
-    def _of(self, given: Any) -> list[Pending]:
-        given = getattr(given, "sync_session", None) or getattr(given, "sync_connection", None) or given
-        connection = given.connection() if isinstance(given, Session) else given
-        if not isinstance(connection, Connection) or connection.dialect is not self._followed.engine.dialect:
-            return []
-        pending = self._followed.pending(connection.info)
-        pending.add([])
-        return [pending]

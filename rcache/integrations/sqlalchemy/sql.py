@@ -14,7 +14,10 @@ LONGEST: Final = 20_000
 _COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _WORD: Final = re.compile(r"\w+")
 _LOCKING: Final = re.compile(r"\bfor\s+(no\s+key\s+)?update\b")
-_WRITES: Final = frozenset(("insert", "update", "delete", "merge", "replace", "copy", "into", "load", "import"))
+_LITERAL: Final = re.compile(r"'[^']*'")
+_WRITES: Final = frozenset(("insert", "update", "delete", "merge", "into"))
+_WRITING: Final = frozenset(("replace", "copy", "load", "import"))
+"""First words alone: REPLACE is a function too."""
 _DELETES: Final = frozenset(("delete", "merge", "replace"))
 _SCHEMA: Final = frozenset(("create", "alter", "drop", "truncate", "attach", "detach", "rename", "restore", "refresh"))
 _ANYTHING: Final = frozenset(("call", "do", "exec", "execute"))
@@ -39,7 +42,9 @@ def read(text: str) -> Reading:
 
 
 def _read(text: str) -> Reading:
-    plain = _LOCKING.sub(" ", _COMMENT.sub(" ", text).lower())
+    # A quote behind a backslash may end no literal, and then it is not told here where one begins.
+    bare = text if "\\" in text else _LITERAL.sub(" ", text)
+    plain = _LOCKING.sub(" ", _COMMENT.sub(" ", bare).lower())
     found = _WORD.findall(plain)
     words = frozenset(found)
     first = found[0] if found else ""
@@ -51,7 +56,7 @@ def _read(text: str) -> Reading:
         return Reading("anything", first, words)
     if first in _SCHEMA:
         return Reading("schema", first, words)
-    return Reading("write" if words & _WRITES else "read", first, words)
+    return Reading("write" if words & _WRITES or first in _WRITING else "read", first, words)
 
 
 _remembered = lru_cache(maxsize=1000)(_read)

@@ -121,8 +121,8 @@ class Statement:
 
     def _recall(self, keys: Sequence[tuple[object, ...]]) -> Rows | None:
         """What a session remembers of all these rows; None where it does not of one of them."""
-        if self._recalled is None:
-            return None
+        if self._recalled is None or getattr(self.element, "_ordered_values", None):
+            return None  # a unit of work orders nothing
         if len(keys) > MOST_ROWS:
             raise TooManyRowsError
         rows: Rows = {}

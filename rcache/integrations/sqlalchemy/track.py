@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rcache.cache import Cache, only_cache
 from rcache.core.errors import ConfigurationError
-from rcache.integrations.sqlalchemy.engine import FOLLOWED, Followed, Target
+from rcache.integrations.sqlalchemy.engine import FOLLOWED, Followed
 from rcache.integrations.sqlalchemy.names import Names
+from rcache.integrations.sqlalchemy.target import Target
 
 ImageSource = Literal["strict", "memory"]
 

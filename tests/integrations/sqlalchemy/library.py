@@ -78,6 +78,25 @@ class Document(Base):
     text: Mapped[str] = mapped_column(default="")
 
 
+class Draft(Base):
+    __tablename__ = "draft"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str]
+    version: Mapped[int] = mapped_column()
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
+
+
+class Rack(Base):
+    __tablename__ = "rack"
+    code: Mapped[str] = mapped_column(primary_key=True)
+
+
+class Place(Base):
+    __tablename__ = "place"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    rack_code: Mapped[str] = mapped_column(ForeignKey("rack.code", onupdate="CASCADE"))
+
+
 class Employee(Base):
     __tablename__ = "employee"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -151,6 +170,10 @@ def fill(session: Session) -> None:
     session.add_all(
         [Employee(id=1, name="E"), Manager(id=2, name="M", budget=1), Engineer(id=3, name="N", language="c")]
     )
+    session.add_all([Draft(id=1, text="a"), Draft(id=2, text="b")])
+    session.add(Rack(code="a"))
+    session.flush()
+    session.add(Place(id=1, rack_code="a"))
     session.add_all([Pet(id=1, name="p"), Dog(id=2, name="d")])
     session.execute(jottings.insert(), [{"text": "x", "stars": 1}])
     session.commit()
@@ -232,6 +255,16 @@ PAGES = [
     "jotting",
     "jotting?stars=1",
     "jotting?stars=2",
+    "draft",
+    "draft:1",
+    "draft:2",
+    "draft?version=1",
+    "draft?version=2",
+    "rack",
+    "rack:a",
+    "place",
+    "place:1",
+    "place?rack_code=a",
     "other",
     "other:1",
 ]

@@ -163,6 +163,22 @@ def test_a_request_that_wrote_is_not_stored(client: TestClient, session: Session
         assert response.headers["cache-status"] == "rcache; fwd=miss; detail=uncommitted"
 
 
+def test_what_is_read_through_the_connection_is_not_stored(client: TestClient, session: Session) -> None:
+    session.add(Org(id=2, name="b"))
+    session.commit()
+    for _ in range(2):
+        assert client.get("/orgs/1").headers["cache-status"] == "rcache; fwd=miss; detail=uncommitted"
+
+
+def test_nobody_shares_a_run_that_began_before_the_write(cache: Cache, is_uncommitted: bool) -> None:
+    before = cache.flights.generation
+    cache.changes.withhold(["org"])
+    between = cache.flights.generation
+    assert between is not before
+    cache.changes.restore(["org"])
+    assert cache.flights.generation is not between
+
+
 async def test_an_entry_stays_good_while_its_tags_are_withheld(cache: Cache, is_uncommitted: bool) -> None:
     await fill(cache.store, Question("/x"), b"x", "org")
     cache.changes.withhold(["org"])

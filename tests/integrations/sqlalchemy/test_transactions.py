@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, select, text, update
+from sqlalchemy import MetaData, event, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
-from rcache import BackendError, Cache, Change, signals, touch, touch_sync, touch_table
+from rcache import BackendError, Cache, Change, ConfigurationError, signals, touch, touch_sync, touch_table
 from rcache.current import RequestScope, request_scope
 from rcache.integrations.sqlalchemy import track, untrack
 from tests.contract.support import body_of
@@ -204,6 +204,34 @@ async def test_a_writer_between_image_and_write_waits(make_world: Any, driver: s
     other.dispose()
 
 
+async def test_a_row_that_came_between_image_and_write_makes_it_a_change_of_the_table(make_world: Any) -> None:
+    """Locks hold what is there; what another has inserted meanwhile, an UPDATE under READ COMMITTED changes as well."""
+    world: World = make_world("psycopg")
+    await world.warm()
+
+    def meddle(connection: Any, element: Any, *_: Any) -> None:
+        if getattr(element, "is_select", False) and not meddled:
+            meddled.append(element)
+            with world.plain.begin() as connection_of_another:
+                connection_of_another.execute(insert(Book).values(id=4, author_id=1, title="between"))
+
+    meddled: list[Any] = []
+    event.listen(world.engine, "after_execute", meddle)
+    statement = update(Book).where(Book.author_id == 1).values(title="x").execution_options(synchronize_session=False)
+    await world.run(lambda s: (s.execute(statement), s.commit()))
+    assert world.tracking.table_level == {"another number of rows than imaged": 1}
+    assert "book:4" in await world.flushed()
+
+
+async def test_engines_with_options_of_their_own_are_tracked_with_the_one_they_come_from(make_world: Any) -> None:
+    world: World = make_world("psycopg")
+    await world.warm()
+    with Session(world.engine.execution_options(isolation_level="REPEATABLE READ")) as session:
+        retitle(session)
+        session.commit()
+    assert await world.flushed() == BOOK_1
+
+
 async def test_rows_that_refer_to_one_which_is_updated_may_be_inserted_meanwhile(make_world: Any) -> None:
     """The image takes no stronger lock than the UPDATE itself."""
     world: World = make_world("psycopg")
@@ -346,7 +374,8 @@ async def test_autocommit_flushes_with_each_statement(world: World) -> None:
 
     await world.run_on_connection(work, isolation_level="AUTOCOMMIT")
     flushed = await world.flushed()
-    assert {"org", "org:3", "line", "line:a:1", "user", "user:1"} <= flushed
+    # What is read before such an UPDATE may have changed when it runs, so it is told of the table.
+    assert {"org", "org:3", "line", "line:a:1", "user", "user:1", "user:2"} <= flushed
     assert not flushed & {"org:1", "book", "review", "review:1"}
     assert not world.cache.holds.renewals._due
 
@@ -361,6 +390,19 @@ async def test_autocommit_is_held_while_the_statement_runs(world: World) -> None
     await world.run_on_connection(lambda c: c.execute(insert(Org).values(id=3, name="c")), isolation_level="AUTOCOMMIT")
     assert {"org", "org:*"} <= set().union(*held)
     assert {tag for guard in world.cache.store._guards.values() for tag in guard.holds} == set()  # type: ignore[attr-defined]
+
+
+async def test_a_request_that_wrote_under_autocommit_is_not_stored(world: World) -> None:
+    scope = RequestScope(world.cache, set())
+    token = request_scope.set(scope)
+    try:
+        await world.run_on_connection(lambda c: c.execute(select(Org)), isolation_level="AUTOCOMMIT")
+        assert scope.refusal is None
+        statement = insert(Org).values(id=3, name="c")
+        await world.run_on_connection(lambda c: c.execute(statement), isolation_level="AUTOCOMMIT")
+        assert scope.refusal == "uncommitted"
+    finally:
+        request_scope.reset(token)
 
 
 async def test_a_commit_in_text_form_is_held_and_purged(world: World) -> None:
@@ -570,9 +612,35 @@ async def test_another_cache_of_the_same_engine_is_flushed_too_and_no_more_once_
     await other.close()
 
 
+async def test_a_cache_that_tracks_other_tables_is_not_concerned(make_world: Any) -> None:
+    world: World = make_world("sqlite")
+    other = Cache("memory://")
+    tracking = track(world.engine, MetaData(), cache=other)
+    await world.run(lambda s: (retitle(s), s.commit()))
+    assert (world.cache.stats.purges, other.stats.purges) == (1, 0)
+    tracking.untrack()
+    await other.close()
+
+
+@pytest.mark.parametrize(
+    ("engine", "metadata", "settings"),
+    [
+        (None, Base.metadata, {}),
+        ("sqlite://", Base.metadata, {}),
+        (plain_engine("sqlite://"), Base, {}),
+        (plain_engine("sqlite://"), Base.metadata, {"images": "blurred"}),
+    ],
+    ids=["no engine", "a URL", "no metadata", "images"],
+)
+def test_what_cannot_be_tracked_is_refused(engine: Any, metadata: Any, settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        track(engine, metadata, cache=Cache("memory://"), **settings)
+
+
 async def test_untracked_the_engine_is_as_it_was(make_world: Any) -> None:
     world: World = make_world("sqlite")
     await world.warm()
+    world.engine.dispose()  # with its pool, whose listeners went along
     untrack(world.engine)
     assert "do_commit" not in vars(world.engine.dialect)
     assert not world.engine.dispatch.before_execute

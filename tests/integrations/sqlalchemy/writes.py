@@ -15,6 +15,7 @@ from tests.integrations.sqlalchemy.library import (
     Book,
     Document,
     Dog,
+    Draft,
     Employee,
     Engineer,
     Label,
@@ -24,6 +25,7 @@ from tests.integrations.sqlalchemy.library import (
     Manager,
     Org,
     Pet,
+    Rack,
     Review,
     User,
     Vehicle,
@@ -150,6 +152,12 @@ def a_composite_key_with_a_colon(s: Session) -> None:
 def a_key_that_is_no_integer(s: Session) -> None:
     document = s.get(Document, DOCUMENT)
     document.kind, document.text = "y", "z"
+
+
+@flushing("draft draft:1 draft:2 draft?version=1 draft?version=2")
+def versioned_objects(s: Session) -> None:
+    for draft in s.scalars(select(Draft)).all():
+        draft.text = "new"
 
 
 # Inheritance
@@ -316,7 +324,20 @@ def a_cascade_that_finds_nothing(s: Session) -> None:
     s.delete(s.get(User, 3))
 
 
+@flushing("user user:3 user?org_id=2")
+def a_delete_that_names_another_table(s: Session) -> None:
+    alone = (User.org_id == Org.id) & (Org.name == "b") & (User.name == "Cy")
+    if s.get_bind().dialect.name == "sqlite":  # which has no DELETE ... USING
+        alone = User.name == "Cy"
+    s.execute(delete(User).where(alone).execution_options(synchronize_session=False))
+
+
 # What is told of whole tables
+
+
+@flushing(all_of("rack", "place"), "a primary key changed")
+def a_key_that_the_database_passes_on(s: Session) -> None:
+    s.execute(update(Rack).values(code="b"))
 
 
 @flushing(all_of("org"), "an upsert")
