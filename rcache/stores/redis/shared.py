@@ -15,6 +15,7 @@ from rcache.core.entry import AtHand, Purge, Start
 from rcache.core.errors import ConfigurationError
 from rcache.core.keys import Key, RedisNames
 from rcache.ports import Budget
+from rcache.stores.redis import scripts
 from rcache.stores.redis.address import Way
 from rcache.stores.redis.log import RedisLog
 from rcache.stores.redis.places import SPOTS, Place, Places, Spot
@@ -25,6 +26,17 @@ from rcache.stores.redis.wire import Counters
 ATTEMPTS = 3  # a URL's names are asked for again when another node came to know more of them
 _NAMESPACE = re.compile(r"[^\s{}\x00-\x1f\x7f]+")
 _STORES: weakref.WeakSet[SharedStore[Any]] = weakref.WeakSet()
+
+REASONS = {
+    b"absent": "absent",
+    b"damaged": "damaged",
+    b"former": "lost",
+    b"held": "held",
+    b"purged": "purged",
+    b"quarantine": "quarantine",
+    b"vary": "absent",
+}
+"""What a verdict of a script is called in a `Missing`."""
 
 S = TypeVar("S")  # what a step is
 T = TypeVar("T")
@@ -87,6 +99,8 @@ class SharedStore(ABC, Generic[S]):
         self.is_strict = is_strict
         self.near_lease = near_lease
         self.names = RedisNames(namespace)
+        self.table_script = scripts.TABLE
+        self.strike_script = scripts.STRIKE
         self.epoch = b""  # that the sequence was last seen in
         self._sequence = self.names.sequence.encode()
         self._places = Places(self.names)

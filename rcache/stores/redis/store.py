@@ -30,7 +30,7 @@ from rcache.stores.redis.records import (
 )
 from rcache.stores.redis.scripts import Script
 from rcache.stores.redis.sentinel import Sentinels
-from rcache.stores.redis.shared import ATTEMPTS, SharedStore
+from rcache.stores.redis.shared import ATTEMPTS, REASONS, SharedStore
 from rcache.stores.redis.steps import Step, Steps
 from rcache.stores.redis.trips import FullError, Trips
 from rcache.stores.redis.urls import Sharded, Source, Watched, located
@@ -52,8 +52,6 @@ class RedisStore(SharedStore[Step]):
         self.hold_script = scripts.HOLD
         self.release_script = scripts.RELEASE
         self.repair_script = scripts.REPAIR
-        self.table_script = scripts.TABLE
-        self.strike_script = scripts.STRIKE
         self.way = _way(source, self._sequence)
         self._trips = Trips(self.way, self._all_scripts, self.names.sweep.encode())
         self.guards: tuple[bytes, ...] = tuple(
@@ -122,7 +120,7 @@ class RedisStore(SharedStore[Step]):
         if epoch != self.epoch:
             self._enter(epoch)
         start = None if verdict == b"quarantine" else self._start_of(epoch, number)
-        return Missing(start, int(seconds) + int(microseconds) / 1e6, _REASONS[verdict], names)
+        return Missing(start, int(seconds) + int(microseconds) / 1e6, REASONS[verdict], names)
 
     async def _bury(self, abandoned: bytes, budget: Budget) -> bytes:
         """Purges tags whose holds ran out, as their writers would have; the purge's number."""
@@ -236,19 +234,8 @@ class RedisStore(SharedStore[Step]):
         return (*often, *seldom)
 
 
-_REASONS = {
-    b"absent": "absent",
-    b"damaged": "damaged",
-    b"former": "lost",
-    b"held": "held",
-    b"purged": "purged",
-    b"quarantine": "quarantine",
-    b"vary": "absent",
-}
-
-
 def _way(source: Source, sequence: bytes) -> Way:
     place = located(source)
     if isinstance(place, Sharded):
-        raise ConfigurationError("a RedisStore lies on one server")
+        raise ConfigurationError("a RedisStore lies on one server: a ClusterStore lies on a Redis Cluster")
     return Sentinels(place, sequence) if isinstance(place, Watched) else place

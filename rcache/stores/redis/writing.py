@@ -15,6 +15,7 @@ from rcache.stores.redis.steps import Step, Steps
 from rcache.stores.redis.sweeper import SWEEPS_LAST, SWEEPS_WAITING
 
 if TYPE_CHECKING:
+    from rcache.stores.redis.shared import SharedStore
     from rcache.stores.redis.store import RedisStore
 
 ATTEMPTS: Final = 3  # a guard that was made again may be lost again
@@ -38,7 +39,7 @@ def holding(store: RedisStore, tags: Sequence[str], transaction: str, lasts: flo
             store.is_strict |= bool(is_strict)
             yield from _settling(store)
             if number and store.is_strict:
-                yield from _read_by_all(store, epoch, int(number))
+                yield from read_by_all(store, epoch, int(number))
             return
         yield from repairing(store)
     raise BackendError("the guards are lost again and again: a hold has nowhere to live")
@@ -103,7 +104,7 @@ def _landed(store: RedisStore, reply: list[Any]) -> Steps[Step, Purge]:
     store.is_strict |= bool(is_strict)
     yield from _settling(store)
     if is_awaited and store.is_strict:
-        yield from _read_by_all(store, epoch, int(logged or 0))
+        yield from read_by_all(store, epoch, int(logged or 0))
     return Purge(int(number), int(entries))
 
 
@@ -113,7 +114,7 @@ def _settling(store: RedisStore) -> Steps[Step, None]:
         yield unsettled
 
 
-def _read_by_all(store: RedisStore, epoch: bytes, number: int) -> Steps[Step, None]:
+def read_by_all(store: SharedStore[Any], epoch: bytes, number: int) -> Steps[Step, None]:
     """Until every live node has read the record `number`. The dead are struck out.
 
     A table that is missing, of another epoch or just made may not know all who still serve. Nobody whom it does not know can
