@@ -204,7 +204,10 @@ class ClusterStore(SharedStore[Moves]):
             record = encode_record(entry, spell_guards(self.names, entry.tags, self.shards), place.material, variant)
             keys = (place.vary, place.variants, key, place.plain)
             ends = b"%d" % int(entry.gone_at * 1000)
-            arguments = (joined(considered), b"%d" % self.max_variants, ends, *record)
+            # An answer that fewer names select matches the requests of all other variants too, and is the most recent
+            # (RFC 9111 §4): it alone stays.
+            most = self.max_variants if considered == names else 1
+            arguments = (joined(considered), b"%d" % most, ends, *record)
             try:
                 reply = await self._spend(Step(self.keep_script, keys, arguments), budget)
             except FullError:
