@@ -67,12 +67,12 @@ def failure(error: BaseException) -> BackendError:
     """The error that rcache raises for `error`."""
     if isinstance(error, driver.OutOfMemoryError):
         failed: BackendError = FullError("Redis is full")
-    elif isinstance(error, driver.TryAgainError):
-        failed = BackendError("the keys are on their way to another node of the Cluster")
     elif isinstance(error, driver.ClusterDownError):
         failed = BackendError(f"the Cluster is down: {error}")
-    elif isinstance(error, driver.AskError):
-        failed = BackendError("the nodes of the Cluster send each other's calls in circles")
+    elif isinstance(error, driver.MovedError):
+        failed = BackendError("the nodes of the Cluster do not agree who serves the slot")
+    elif isinstance(error, driver.AskError | driver.TryAgainError):
+        failed = BackendError("the keys are on their way to another node of the Cluster")
     else:
         failed = translated(error)
     if failed is not error:

@@ -26,7 +26,7 @@ from rcache.stores.redis.cluster.redirects import (
     turn_of,
 )
 from rcache.stores.redis.cluster.slots import Node
-from rcache.stores.redis.cluster.topology import OPEN, PLAN, Topology
+from rcache.stores.redis.cluster.topology import OPEN, PLAN, Topology, UnknownError
 from rcache.stores.redis.failures import DRIVER_ERRORS
 from rcache.stores.redis.pipe import Pipe
 from rcache.stores.redis.scripts import Script
@@ -35,10 +35,6 @@ from rcache.stores.redis.wire import Counters
 ERRORS = (*DRIVER_ERRORS, BackendError)
 ASK_TIMEOUT = 0.5  # seconds in which a node tells the plan of slots
 ASKED_AT_ONCE = 3  # nodes
-
-
-class UnknownError(BackendError):
-    """Nobody is known to serve the slot."""
 
 
 class Leg(NamedTuple):
@@ -112,7 +108,7 @@ class Routes:
         if left <= 0:
             return BackendError("no time is left for Redis")
         if node is None:
-            return UnknownError(f"nobody is known to serve slot {leg.slot}")
+            return self._topology.unknown(leg.slot)
         lane = self._lanes.get(node)
         if lane is None:
             lane = self._lane(node)
@@ -159,7 +155,7 @@ class Routes:
                 return self._failed(asked, error), spent
             flight = self._send(leg, node, left - spent, is_asking)
             if not isinstance(flight, Flight):
-                return flight, spent
+                return (flight if asked is None else failure(error)), spent
             asked = flight.lane.node
             try:
                 reply = await flight.future
@@ -215,7 +211,8 @@ class Routes:
                 await connection.send_packed_command([PLAN], check_health=False)
                 reply = await connection.read_response(disable_decoding=True)
             self._topology.learn(reply, informant)
-        except ERRORS:
+        except ERRORS as error:
+            self._topology.miss(informant, error)
             return False
         finally:
             await connection.disconnect(nowait=True)

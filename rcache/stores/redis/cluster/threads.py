@@ -46,13 +46,13 @@ class SyncRoutes:
 
     def _carry(self, leg: Leg, timeout: float, until: float, probe: bool) -> Any:
         node, is_asking, pause = self._topology.owner(leg.slot), False, FIRST_PAUSE
-        outcome = BackendError(f"nobody is known to serve slot {leg.slot}")
+        outcome: BackendError | None = None
         for _ in range(HOPS):
             if node is None:
                 self.learn()
                 node = self._topology.owner(leg.slot)
             if node is None or time.monotonic() >= until:
-                return outcome
+                return outcome or self._topology.unknown(leg.slot)
             if not (probe or self._topology.breaker(node).admits()):
                 return BackendError(OPEN)
             try:
@@ -115,7 +115,8 @@ def _ask(topology: Topology, informant: Address) -> bool:
         connection.connect()  # type: ignore[no-untyped-call]
         connection.send_packed_command([PLAN])  # type: ignore[no-untyped-call]
         topology.learn(connection.read_response(disable_decoding=True), informant)
-    except ERRORS:
+    except ERRORS as error:
+        topology.miss(informant, error)
         return False
     finally:
         connection.disconnect()  # type: ignore[no-untyped-call]

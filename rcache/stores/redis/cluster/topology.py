@@ -13,10 +13,15 @@ from rcache.core.errors import BackendError
 from rcache.stores.redis.address import Address
 from rcache.stores.redis.breaker import Breaker
 from rcache.stores.redis.cluster.slots import SLOTS, UNKNOWN, Node, Plan, read_plan
+from rcache.stores.redis.failures import translated
 from rcache.stores.redis.scripts import pack
 
 PLAN = pack((b"CLUSTER", b"SLOTS"))
 OPEN = "a node of the Cluster did not answer lately; it is tried again soon"
+
+
+class UnknownError(BackendError):
+    """Nobody is known to serve a slot."""
 
 
 class Topology:
@@ -25,6 +30,7 @@ class Topology:
     def __init__(self, seeds: tuple[Address, ...]) -> None:
         self.plan = UNKNOWN
         self._seeds = seeds
+        self._reasons: dict[str, str] = {}
         self._start_closed()
 
     def _start_closed(self) -> None:
@@ -45,6 +51,11 @@ class Topology:
     def owner(self, slot: int) -> Node | None:
         """Who serves the slot, as far as is known."""
         return self.plan.owners[slot]
+
+    def unknown(self, slot: int) -> UnknownError:
+        """The error that nobody is known to serve the slot, and why not."""
+        told = "; ".join(f"{place}: {reason}" for place, reason in list(self._reasons.items()))
+        return UnknownError(f"no node of the Cluster tells who serves slot {slot} ({told or 'they leave it out'})")
 
     def address(self, node: Node) -> Address:
         """The way into a node: that of the seeds."""
@@ -73,11 +84,21 @@ class Topology:
         try:
             plan = read_plan(reply, informant.host)
         except ValueError as error:
-            raise BackendError(f"{informant.place} does not tell who serves which slot: {error}") from error
+            raise BackendError(f"it does not tell who serves which slot: {error}") from error
         with self._lock:
             self.plan = plan
+            self._reasons = {}
             for node in [node for node in self._breakers if node not in plan.nodes]:
                 del self._breakers[node]
+
+    def miss(self, informant: Address, error: BaseException) -> None:
+        """A node did not tell the plan."""
+        text = str(error)
+        if "cluster support disabled" in text:
+            text = "this server is no part of a Cluster: write redis:// in place of redis+cluster://"
+        elif not isinstance(error, BackendError):
+            text = str(translated(error))
+        self._reasons[informant.place] = text
 
     def move(self, slot: int, node: Node) -> None:
         """The slot is served by that node, as another one said; the plan as a whole is yet to be learned."""

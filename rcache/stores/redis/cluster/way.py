@@ -28,7 +28,7 @@ class SlotWay:
         """A connection for the running loop, not yet open."""
         node = self._topology.owner(self._slot)
         if node is None:
-            raise driver.ConnectionError(f"nobody is known to serve slot {self._slot}")
+            raise driver.ConnectionError(str(self._topology.unknown(self._slot)))
         return await self._topology.address(node).connection()
 
     def sync_connection(self, timeout: float) -> redis.Connection:
@@ -36,7 +36,7 @@ class SlotWay:
         self._routes.learn()
         node = self._topology.owner(self._slot)
         if node is None:
-            raise driver.ConnectionError(f"nobody is known to serve slot {self._slot}")
+            raise driver.ConnectionError(str(self._topology.unknown(self._slot)))
         return self._topology.address(node).sync_connection(timeout)
 
     def doubt(self) -> None:
