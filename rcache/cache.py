@@ -40,8 +40,11 @@ _caches: weakref.WeakSet[Cache] = weakref.WeakSet()
 class Cache:
     """Entries, and the purges that reach them.
 
-    - `url`: `memory://` (embedded, in this process: the default), `redis://`, `rediss://`, or a ready `redis.asyncio` client.
-      None takes RCACHE_URL from the environment.
+    - `url`: `memory://` (embedded, in this process: the default), `redis://host:6379/0`, `unix:///path`,
+      `redis+sentinel://host:26379,other:26379/service/0`, `redis+cluster://host:7000,other:7001`, with `rediss` in place of
+      `redis` for TLS, or a ready `redis.asyncio` client. User and password stand before the hosts (`user:password@`), or the
+      password in a file that each connection reads anew (`?password_file=/run/secrets/redis`); sentinels have their own
+      (`?sentinel_password=`, `?sentinel_password_file=`). None takes RCACHE_URL from the environment.
     - `namespace`: caches of one Redis with different namespaces know nothing of each other.
     - `max_bytes`: bound of the embedded store; what was used least recently goes first.
     - `max_body`: a response with a longer body passes through and is not stored.
@@ -67,7 +70,7 @@ class Cache:
 
     def __init__(
         self,
-        url: str | redis.asyncio.Redis | None = None,
+        url: str | redis.asyncio.Redis | redis.asyncio.RedisCluster | None = None,
         *,
         namespace: str = "rcache",
         max_bytes: int | str = "64MiB",
@@ -291,10 +294,10 @@ def _store(
         if url != "memory://":
             raise ConfigurationError(f"{url!r}: an embedded cache takes no address; write memory://")
         return MemoryStore(max_bytes=max_bytes, clock=clock, **bounds)
-    from rcache.stores.redis import RedisStore  # an embedded cache does not load the driver
+    from rcache.stores.redis import open_store  # an embedded cache does not load the driver
 
     is_strict = nearness.mode == "strict"
-    store = RedisStore(url, namespace=namespace, is_strict=is_strict, near_lease=nearness.lease, **bounds)
+    store = open_store(url, namespace=namespace, is_strict=is_strict, near_lease=nearness.lease, **bounds)
     if nearness.mode is None:
         return store
     return NearStore(

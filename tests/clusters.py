@@ -143,18 +143,15 @@ class Cluster:
         wait_until(self._is_settled, "the cluster is well")
 
     def _is_settled(self) -> bool:
-        views = set()
         for node in self.nodes:
             if not node.is_running:
                 continue
             if "cluster_state:ok" not in self._ask(node, "INFO"):
                 return False
-            owners = (line for line in self._known(node) if "master" in line[2] and len(line) > 8)
-            views.add(frozenset((line[0], *(part for part in line[8:] if not part.startswith("["))) for line in owners))
             with node.client() as client:
                 if client.info("replication").get("master_link_status", "up") != "up":
                     return False
-        return len(views) == 1
+        return self._is_agreed()
 
     def kill(self, master: RedisServer) -> None:
         """Ends a master with SIGKILL. Its replica waits for the timeout, unless `take_over` orders it at once."""
@@ -164,6 +161,21 @@ class Cluster:
         """Lets a replica become the master at once, whoever agrees."""
         self._ask(replica, "FAILOVER", "TAKEOVER")
         wait_until(lambda: self._serves_any(replica), "the replica became the master")
+
+    def replaced(self, replica: RedisServer) -> None:
+        """Returns once the replica is the master, and every running node that answers knows."""
+        wait_until(lambda: self._serves_any(replica), "the replica became the master")
+        wait_until(self._is_agreed, "the others know")
+
+    def _is_agreed(self) -> bool:
+        return len({owners for node in self.nodes if (owners := self._view(node)) is not None}) == 1
+
+    def _view(self, node: RedisServer) -> frozenset[tuple[str, ...]] | None:
+        """Who owns what, as a node sees it; None where it does not answer."""
+        if not node.is_running or node.is_paused:
+            return None
+        owners = (line for line in self._known(node) if "master" in line[2] and len(line) > 8)
+        return frozenset((line[0], *(part for part in line[8:] if not part.startswith("["))) for line in owners)
 
     def hand_over(self, master: RedisServer) -> RedisServer:
         """Lets the replica of a master that is well take its place, in agreement; the new master."""
@@ -195,9 +207,7 @@ class Cluster:
         """Hands a slot over, from beginning to end."""
         move = self.move(slot, target)
         move.begin()
-        while move.carry():
-            pass
-        move.end()
+        move.finish()
 
 
 class Move:
@@ -230,6 +240,12 @@ class Move:
             with self.source.client() as client:
                 client.execute_command("MIGRATE", "127.0.0.1", port, "", 0, 5000, "REPLACE", *secret, "KEYS", *chosen)
         return bool(chosen)
+
+    def finish(self) -> None:
+        """Takes along whatever there is left, and ends."""
+        while self.carry():
+            pass
+        self.end()
 
     def end(self) -> None:
         """The slot belongs to the target; the others hear of it from the two."""

@@ -40,6 +40,7 @@ class RedisServer:
         self.options = options if password is None else ("--requirepass", password, *options)
         self._directory = tempfile.TemporaryDirectory(prefix="rcache-redis-")
         self._process: subprocess.Popen[bytes] | None = None
+        self.is_paused = False
         self.start()
 
     @property
@@ -81,10 +82,12 @@ class RedisServer:
 
     def pause(self) -> None:
         """Stops it with SIGSTOP: it keeps its connections and says nothing."""
+        self.is_paused = True
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Lets it go on."""
+        self.is_paused = False
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
@@ -112,6 +115,7 @@ class RedisServer:
         self._process.send_signal(number)
 
     def _end(self, number: signal.Signals) -> None:
+        self.is_paused = False
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(number)

@@ -146,6 +146,14 @@ class RedisNames:
         """Which entries carry a tag."""
         return f"rc:{{{self.namespace}:{shard}}}:tag:{tag}"
 
+    def sweep_in(self, shard: int) -> str:
+        """The registries of a shard that are to be swept, where each shard may lie on a server of its own."""
+        return f"rc:{{{self.namespace}:{shard}}}:sweep"
+
+    def swept_in(self, shard: int, purge: str, position: int) -> str:
+        """`swept`, in the shard that the registry lies in."""
+        return f"rc:{{{self.namespace}:{shard}}}:swept:{purge}:{position}"
+
     def swept(self, purge: str, position: int) -> str:
         """The name under which a purge hands a registry to the sweeper; `purge` is a random id."""
         return f"rc:{{{self.namespace}}}:swept:{purge}:{position}"

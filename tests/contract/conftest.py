@@ -23,7 +23,7 @@ def make_harness(request: pytest.FixtureRequest, kind: str) -> Harness:
     if kind == "sentinel":
         sentinels: Sentinels = request.getfixturevalue("sentinels")
         return RedisHarness(sentinels.primary, sentinels.url)
-    return RedisHarness(request.getfixturevalue("redis_server"))
+    return RedisHarness(request.getfixturevalue("cluster" if kind == "cluster" else "redis_server"))
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def _short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rcache.stores.redis.sentinel.LEASE", 0.05)
 
 
-@pytest.fixture(params=["memory", "redis", "near", "sentinel"])
+@pytest.fixture(params=["memory", "redis", "near", "sentinel", "cluster"])
 async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
     """Makes stores of one kind, and closes them."""
     made = make_harness(request, request.param)

@@ -11,8 +11,9 @@ import redis
 
 from rcache.core.keys import digest, shard_of
 from rcache.ports import Ask
-from rcache.stores.redis import RedisStore
+from rcache.stores.redis import ClusterStore, RedisStore, open_store
 from rcache.stores.redis.records import checksum
+from tests.clusters import Cluster
 from tests.servers import RedisServer
 
 FIELDS = (b"epoch", b"start", b"guards", b"key", b"variant", b"stored", b"head", b"body")
@@ -21,24 +22,24 @@ FIELDS = (b"epoch", b"start", b"guards", b"key", b"variant", b"stored", b"head",
 class RedisHarness:
     """Makes stores on a server, and does to their data what time and faults do."""
 
-    def __init__(self, server: RedisServer, url: str | None = None) -> None:
+    def __init__(self, server: RedisServer | Cluster, url: str | None = None) -> None:
         """Stores come to the server by `url`, where that is not the server's own: through sentinels."""
         self.server = server
         self.url = url or server.url
-        self.client: redis.Redis = server.client()
-        self.store: RedisStore
-        self._stores: list[RedisStore] = []
+        self.client: Any = server.client()
+        self.store: RedisStore | ClusterStore
+        self._stores: list[RedisStore | ClusterStore] = []
         self._settings: dict[str, Any] = {}
 
-    async def make(self, **settings: Any) -> RedisStore:
+    async def make(self, **settings: Any) -> RedisStore | ClusterStore:
         """A store on a namespace of its own, which the methods below are about from now on."""
         self._settings = {"namespace": f"test-{secrets.token_hex(6)}", **settings}
         self.store = await self.second()
         return self.store
 
-    async def second(self) -> RedisStore:
+    async def second(self) -> RedisStore | ClusterStore:
         """Another store on the same data: another node."""
-        store = RedisStore(self.url, **self._settings)
+        store = open_store(self.url, **self._settings)
         self._stores.append(store)
         return store
 

@@ -365,7 +365,7 @@ def tell(
     run_state_machine_as_test(lambda: Histories(other, shards, removal), settings=options)
 
 
-@pytest.fixture(params=["redis", "sentinel"])
+@pytest.fixture(params=["redis", "sentinel", "cluster"])
 def other(request: pytest.FixtureRequest) -> Callable[[], RedisHarness]:
     """Makes the harness of the store that is compared with the embedded one."""
     return lambda: cast("RedisHarness", make_harness(request, request.param))

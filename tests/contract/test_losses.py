@@ -46,7 +46,7 @@ async def test_an_entry_with_tags_in_several_shards_dies_with_one_of_their_guard
 
 @pytest.mark.parametrize("tag", ["book:1", URL_TAG])
 async def test_a_lost_guard_is_made_again_in_quarantine_and_born_afterwards(harness: Harness, tag: str) -> None:
-    store = await harness.make(quarantine=QUARANTINE)
+    store = await harness.make(quarantine=QUARANTINE, shards=1)
     before = await begin(store, Question("/late"))
     await fill(store, BOOK, b"old", "book:1", lifetime=3600.0)
     await harness.lose_guard(tag)

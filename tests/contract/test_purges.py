@@ -158,7 +158,7 @@ async def test_stores_and_purges_at_the_same_time_leave_nothing_old(harness: Har
 
 
 async def test_what_is_forgotten_is_a_miss_and_never_a_stale_hit(harness: Harness) -> None:
-    store = await harness.make(max_marks=2)
+    store = await harness.make(max_marks=2, shards=1)
     late = await begin(store, BOOK)
     await fill(store, Question("/before"), b"x", "unpurged")
     await purge(store, "book:1")

@@ -26,6 +26,8 @@ def translated(error: BaseException) -> BackendError:
     text = str(error)
     if isinstance(error, driver.ReadOnlyError):
         return ReplicaError(f"Redis refused to write: {REPLICA}")
+    if isinstance(error, driver.MovedError | driver.ClusterCrossSlotError):
+        return BackendError("this server is a node of a Redis Cluster: write redis+cluster:// in place of redis://")
     if isinstance(error, driver.NoPermissionError) or is_forbidden(text):
         return BackendError(f"Redis does not permit what rcache needs ({text}): {PERMISSIONS}")
     if isinstance(error, driver.AuthenticationError):

@@ -46,21 +46,26 @@ class Pipe:
         self._end_of_loop: AsyncGenerator[None, None] | None = None
         self._confirming: asyncio.Task[None] | None = None
 
-    def call(self, command: bytes, deadline: float) -> asyncio.Future[Any]:
+    def call(self, command: bytes, deadline: float, is_asking: bool = False) -> asyncio.Future[Any]:
         """The reply to a command that `pack` made, to be awaited: raises the driver's errors and TimeoutError.
 
-        `deadline` is a moment on the scale of `attended`.
+        `deadline` is a moment on the scale of `attended`. With `is_asking` an ASKING stands before the command.
         """
         future: asyncio.Future[Any] = self.loop.create_future()
         if self._watch is None:
             self._attended = self.attended()
             self._looked_at = self.loop.time()
             self._watch = self.loop.call_later(min(TICK, max(deadline - self._attended, 0.0)), self._look)
-        self.queue.append(Call(command, future, deadline))
+        self.queue.append(Call(command, future, deadline, is_asking))
         if not self._is_flushing:
             self._is_flushing = True
             self.loop.call_soon(self._flush)
         return future
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing is under way."""
+        return not self.queue and all(wire.task is None for wire in self.wires)
 
     def attended(self) -> float:
         """Seconds during which this loop could read what arrived, on a scale of its own."""

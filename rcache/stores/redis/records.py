@@ -22,13 +22,16 @@ Record = list[bytes]
 
 def spell_guards(names: RedisNames, tags: Sequence[str], shards: int) -> bytes:
     """The tags by shard, with the keys that judge them: JSON [[guard, marks, tag, ...], ...]."""
+    grouped = by_shard(tags, shards)
+    return orjson.dumps([[names.guard(shard), names.marks(shard), *its] for shard, its in grouped.items()])
+
+
+def by_shard(tags: Sequence[str], shards: int) -> dict[int, list[str]]:
+    """The tags of each shard that has some."""
     grouped: dict[int, list[str]] = {}
     for tag in tags:
-        shard = shard_of(tag, shards)
-        if shard not in grouped:
-            grouped[shard] = [names.guard(shard), names.marks(shard)]
-        grouped[shard].append(tag)
-    return orjson.dumps(list(grouped.values()))
+        grouped.setdefault(shard_of(tag, shards), []).append(tag)
+    return grouped
 
 
 def encode_record(entry: Entry, guards: bytes, key: bytes, variant: bytes) -> Record:

@@ -8,7 +8,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Final, NamedTuple
 
-_INCLUDE: Final = re.compile(r"^--@include (\w+)$", re.MULTILINE)
+_INCLUDE: Final = re.compile(r"^--@include ([\w/]+)$", re.MULTILINE)
 
 
 def pack(parts: Sequence[bytes]) -> bytes:
@@ -56,3 +56,22 @@ RENEW: Final = script(read("renew"))
 TABLE: Final = script(read("table"))
 STRIKE: Final = script(read("strike"))
 ENTER: Final = script(read("enter"))
+
+# On a Cluster
+SEEK: Final = script(read("cluster/seek"))
+SEQUENCE: Final = script(read("cluster/sequence"))
+JUDGE: Final = script(read("cluster/judge"))
+KEEP: Final = script(read("cluster/keep"))
+REGISTER: Final = script(read("cluster/register"))
+NUMBER: Final = script(read("cluster/number"))
+MARK: Final = script(read("cluster/mark"))
+RECORD: Final = script(read("cluster/record"))
+PLACE: Final = script(read("cluster/place"))
+LIFT: Final = script(read("cluster/lift"))
+OUTDATE: Final = script(read("cluster/outdate"))
+RECKON: Final = script(read("cluster/reckon"))
+TEND: Final = script(read("cluster/tend"))
+BEAR: Final = script(read("cluster/bear"))
+HAND_OVER: Final = script(read("cluster/hand_over"))
+GATHER: Final = script(read("cluster/gather"))
+FREE: Final = script(read("cluster/free"))

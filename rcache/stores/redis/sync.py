@@ -34,22 +34,22 @@ class SyncPipe:
         self._lock = threading.Lock()
         self._idle: list[Idle] = []
 
-    def call(self, command: bytes, timeout: float) -> Any:
-        """The reply to a command that `pack` made. Raises the driver's errors."""
+    def call(self, command: bytes, timeout: float, is_asking: bool = False) -> Any:
+        """The reply to a command that `pack` made. Raises the driver's errors. With `is_asking` an ASKING stands before it."""
         if not self._way.is_sure:
             self._way.confirm_sync(timeout)
         idle = self._take(timeout)
         used = idle or self._connect(timeout)
         try:
             try:
-                reply = self._exchange(used.connection, command)
+                reply = self._exchange(used.connection, command, is_asking)
             except driver.ConnectionError:
                 # Closed by the other side while idle; a second purge does no harm.
                 if idle is None:
                     raise
                 _disconnect([used])
                 used = self._connect(timeout)
-                reply = self._exchange(used.connection, command)
+                reply = self._exchange(used.connection, command, is_asking)
         except driver.ResponseError:
             self._give_back(used)
             raise
@@ -65,16 +65,19 @@ class SyncPipe:
         greet(self._way, connection)
         return Idle(timeout, generation, connection)
 
-    def _exchange(self, connection: redis.Connection, command: bytes) -> Any:
-        self._counters.trips += 1
-        connection.send_packed_command([command])  # type: ignore[no-untyped-call]
+    def _exchange(self, connection: redis.Connection, command: bytes, is_asking: bool) -> Any:
         try:
-            return connection.read_response(disable_decoding=True)
+            return self._send(connection, command, is_asking)
         except driver.NoScriptError:
             self._load(connection)
-            self._counters.trips += 1
-            connection.send_packed_command([command])  # type: ignore[no-untyped-call]
-            return connection.read_response(disable_decoding=True)
+            return self._send(connection, command, is_asking)
+
+    def _send(self, connection: redis.Connection, command: bytes, is_asking: bool) -> Any:
+        self._counters.trips += 1
+        connection.send_packed_command([command])  # type: ignore[no-untyped-call]
+        if is_asking:
+            connection.read_response()
+        return connection.read_response(disable_decoding=True)
 
     def _load(self, connection: redis.Connection) -> None:
         """Lets Redis know the scripts: it forgets them at each restart, and replicas never heard of them."""

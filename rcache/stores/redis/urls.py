@@ -16,8 +16,6 @@ from rcache.core.errors import ConfigurationError
 from rcache.stores.redis.address import Address, is_kept
 from rcache.stores.redis.credentials import PasswordFile
 
-Source = str | aredis.Redis | aredis.RedisCluster
-
 
 class Watched(NamedTuple):
     """A primary that sentinels know by the name of its service; `server` tells how to enter it."""
@@ -34,6 +32,7 @@ class Sharded(NamedTuple):
 
 
 Place = Address | Watched | Sharded
+Source = str | aredis.Redis | aredis.RedisCluster | Place
 
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:\[\],@]+)(?::([0-9]{1,5}))?")
 _DB: Final = re.compile(r"[0-9]*")
@@ -58,6 +57,8 @@ _HELP: Final = (
 
 def located(source: Source) -> Place:
     """Where `source` says that Redis is. Raises ConfigurationError with the remedy."""
+    if isinstance(source, Address | Watched | Sharded):
+        return source
     if isinstance(source, str):
         return _from_url(source)
     if isinstance(source, aredis.RedisCluster):

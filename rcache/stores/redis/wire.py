@@ -32,12 +32,13 @@ class Counters:
 class Call:
     """A packed command, the future that waits for its reply, and until when."""
 
-    __slots__ = ("command", "deadline", "future")
+    __slots__ = ("command", "deadline", "future", "is_asking")
 
-    def __init__(self, command: bytes, future: asyncio.Future[Any], deadline: float) -> None:
+    def __init__(self, command: bytes, future: asyncio.Future[Any], deadline: float, is_asking: bool = False) -> None:
         self.command = command
         self.future = future
         self.deadline = deadline
+        self.is_asking = is_asking  # an ASKING stands before the command, and has a reply of its own
 
     def settle(self, reply: object) -> None:
         """Hands the reply over, unless nobody waits any more."""
@@ -155,6 +156,8 @@ class Wire:
         for call in calls:
             reply = parsed()
             if reply is NOT_ENOUGH_DATA:
+                reply = await _read(connection)
+            if call.is_asking:
                 reply = await _read(connection)
             if isinstance(reply, driver.NoScriptError):
                 unknown.append(call)

@@ -1,24 +1,21 @@
-"""What writers ask of Redis: to hold, to release, to purge. Each is a sequence of steps, told without saying how they travel.
-
-A step is a script to be carried out, or a number of seconds to wait. `RedisStore` takes them on an event loop or without one,
-so that both keep to the same order.
-"""
+"""What writers ask of one server: to hold, to release, to purge. Each is a sequence of steps, so that all keep to one order."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from rcache.core.entry import Purge
 from rcache.core.errors import BackendError
 from rcache.core.keys import URL_TAG, shard_of
 from rcache.stores.redis.records import spell_guards
-from rcache.stores.redis.scripts import Script
+from rcache.stores.redis.steps import Step, Steps
 from rcache.stores.redis.sweeper import SWEEPS_LAST, SWEEPS_WAITING
 
 if TYPE_CHECKING:
+    from rcache.stores.redis.shared import SharedStore
     from rcache.stores.redis.store import RedisStore
 
 ATTEMPTS: Final = 3  # a guard that was made again may be lost again
@@ -30,26 +27,8 @@ LONGEST_WAIT: Final = 10.0  # leases: a node that is alive and does not read has
 FIRST_PAUSE: Final = 0.0005  # seconds between two looks at the nodes, doubled up to LONGEST_PAUSE
 LONGEST_PAUSE: Final = 0.02
 
-T = TypeVar("T")
 
-
-class Step(NamedTuple):
-    """A script to be carried out."""
-
-    script: Script
-    keys: tuple[bytes, ...]
-    arguments: tuple[bytes, ...]
-
-    @property
-    def command(self) -> bytes:
-        """The packed command."""
-        return self.script.call(len(self.keys), *self.keys, *self.arguments)
-
-
-Steps = Generator[Step | float, Any, T]
-
-
-def holding(store: RedisStore, tags: Sequence[str], transaction: str, lasts: float) -> Steps[None]:
+def holding(store: RedisStore, tags: Sequence[str], transaction: str, lasts: float) -> Steps[Step, None]:
     """Places or renews holds; in strict mode every live node has read them afterwards."""
     spelled = spell_guards(store.names, tags, store.shards)
     arguments = (spelled, transaction.encode(), b"%d" % (lasts * 1000), *LOG_BOUNDS)
@@ -60,32 +39,32 @@ def holding(store: RedisStore, tags: Sequence[str], transaction: str, lasts: flo
             store.is_strict |= bool(is_strict)
             yield from _settling(store)
             if number and store.is_strict:
-                yield from _read_by_all(store, epoch, int(number))
+                yield from read_by_all(store, epoch, int(number))
             return
         yield from repairing(store)
     raise BackendError("the guards are lost again and again: a hold has nowhere to live")
 
 
-def releasing(store: RedisStore, tags: Sequence[str], transaction: str) -> Steps[None]:
+def releasing(store: RedisStore, tags: Sequence[str], transaction: str) -> Steps[Step, None]:
     """Takes holds back."""
     spelled = spell_guards(store.names, tags, store.shards)
     yield Step(store.release_script, _log_of(store), (spelled, transaction.encode(), *LOG_BOUNDS))
 
 
-def purging(store: RedisStore, tags: Sequence[str], transaction: str) -> Steps[Purge]:
+def purging(store: RedisStore, tags: Sequence[str], transaction: str) -> Steps[Step, Purge]:
     """Raises the marks, and ends the transaction's holds on the tags."""
     reply = yield purge_step(store, tags, transaction)
     return (yield from _landed(store, reply))
 
 
-def flushing(store: RedisStore) -> Steps[Purge]:
+def flushing(store: RedisStore) -> Steps[Step, Purge]:
     """Purges whatever there is."""
     keys = (*_log_of(store), *store.guards)
     reply = yield Step(store.flush_script, keys, LOG_BOUNDS)
     return (yield from _landed(store, reply))
 
 
-def repairing(store: RedisStore) -> Steps[list[Any]]:
+def repairing(store: RedisStore) -> Steps[Step, list[Any]]:
     """Makes again what is missing of epoch and guards; what `repair.lua` returns."""
     reply: list[Any] = yield repair_step(store)
     return reply
@@ -120,22 +99,22 @@ def _log_of(store: RedisStore) -> tuple[bytes, bytes]:
     return store.names.sequence.encode(), store.names.log.encode()
 
 
-def _landed(store: RedisStore, reply: list[Any]) -> Steps[Purge]:
+def _landed(store: RedisStore, reply: list[Any]) -> Steps[Step, Purge]:
     number, entries, epoch, logged, is_awaited, is_strict = reply
     store.is_strict |= bool(is_strict)
     yield from _settling(store)
     if is_awaited and store.is_strict:
-        yield from _read_by_all(store, epoch, int(logged or 0))
+        yield from read_by_all(store, epoch, int(logged or 0))
     return Purge(int(number), int(entries))
 
 
-def _settling(store: RedisStore) -> Steps[None]:
+def _settling(store: RedisStore) -> Steps[Step, None]:
     """Until no process can follow a former primary any more, which would not know of this."""
     if unsettled := store.way.unsettled():
         yield unsettled
 
 
-def _read_by_all(store: RedisStore, epoch: bytes, number: int) -> Steps[None]:
+def read_by_all(store: SharedStore[Any], epoch: bytes, number: int) -> Steps[Step, None]:
     """Until every live node has read the record `number`. The dead are struck out.
 
     A table that is missing, of another epoch or just made may not know all who still serve. Nobody whom it does not know can

@@ -18,6 +18,7 @@
 --            vary        followed by names that were not considered
 --            forbidden   followed by the error; `replica` alone: this server must not answer
 --@include rule
+--@include fetch
 
 local sequence, vary, key = KEYS[1], KEYS[2], KEYS[3]
 local names, held = ARGV[1], ARGV[2]
@@ -35,11 +36,7 @@ local function answer(verdict, ...)
 end
 if not epoch then return answer('lost') end
 
--- To carry a body through Lua costs more than to judge the entry: not where the caller holds a copy, as far as is known.
-local function fetch()
-  return redis.pcall('HMGET', key, 'epoch', 'start', 'guards', 'key', 'variant', 'stored', 'head', 'body', 'sum')
-end
-local entry = held == '' and fetch() or redis.pcall('HMGET', key, 'epoch', 'start', 'guards', 'sum')
+local entry = peek(key, held)
 if entry.err then return answer('damaged') end
 local sum = entry[#entry]
 
@@ -70,4 +67,4 @@ if held == '' then return answer('hit', unpack(entry)) end
 -- All that was judged is compared, so that no damage under an intact sum can speak for the copy.
 local found = table.concat({epoch, entry[2], entry[3], sum}, ' ')
 if found == held then return answer('same') end
-return answer('hit', unpack(fetch()))
+return answer('hit', unpack(fetch(key)))

@@ -20,6 +20,8 @@
 --@include put
 --@include holds
 --@include log
+--@include marks
+--@include sweeps
 
 local sequence, log, sweeps = KEYS[1], KEYS[2], KEYS[3]
 local shards, max_marks, transaction = cjson.decode(ARGV[1]), tonumber(ARGV[2]), ARGV[5]
@@ -28,23 +30,6 @@ local info, refusal = history()
 if not info then
   if refusal == 'replica' then return redis.error_reply('READONLY this server is a replica') end
   return redis.error_reply(refusal)
-end
-
--- Forgets the lowest marks of a shard; what can no longer be judged is born away, so that it is a miss.
-local function forget(guard, marks, surplus)
-  local lowest = redis.call('ZRANGE', marks, 0, surplus, 'WITHSCORES')
-  local highest = 0
-  for position = 1, #lowest, 2 do
-    if lowest[position] ~= BORN then
-      redis.call('ZREM', marks, lowest[position])
-      highest = math.max(highest, tonumber(lowest[position + 1]))
-    end
-  end
-  local born = redis.pcall('HGET', guard, 'born')
-  if type(born) == 'string' and (tonumber(born) or 0) < highest then
-    redis.call('HSET', guard, 'born', string.format('%.0f', highest))
-    redis.call('ZADD', marks, 'XX', 'GT', string.format('%.0f', highest), BORN)
-  end
 end
 
 local epoch = standing(sequence, info)
@@ -56,21 +41,12 @@ local mark = string.format('%.0f', number)
 -- Numbers only grow. If this one does not, the sequence was set back, and nothing can be judged by numbers any more.
 if (tonumber(known[1] or '') or 0) >= number then redis.call('HDEL', sequence, 'epoch') end
 for _, shard in ipairs(shards) do
-  local highest = redis.pcall('ZRANGE', shard[2], -1, -1, 'WITHSCORES')
-  if not highest.err and highest[2] and tonumber(highest[2]) >= number then redis.call('HDEL', sequence, 'epoch') end
+  if highest_mark(shard) >= number then redis.call('HDEL', sequence, 'epoch') end
 end
 
 -- Marks first: a script that fails is not rolled back.
-for _, shard in ipairs(shards) do
-  for position = 3, #shard do
-    put('ZADD', shard[2], 'GT', mark, shard[position])
-  end
-end
-for _, shard in ipairs(shards) do
-  local surplus = redis.call('ZCARD', shard[2]) - 1 - max_marks
-  -- A few at a time: as many as this purge may have added, and some more where the bound was lowered.
-  if surplus > 0 then forget(shard[1], shard[2], math.min(surplus, #shard + 16)) end
-end
+for _, shard in ipairs(shards) do raise(shard, mark) end
+for _, shard in ipairs(shards) do bound(shard, max_marks) end
 
 -- Then the log, and the holds: what this transaction held, and what nobody else came to end.
 local now, changes, ended = clock(), {}, 0
@@ -86,15 +62,7 @@ local logged = append(sequence, log, epoch, known, 'purge', changes, awaited, no
 
 local entries = 0
 for position = 4, #KEYS, 2 do
-  local held = redis.pcall('ZCARD', KEYS[position])
-  if type(held) == 'number' and held > 0 then
-    entries = entries + held
-    redis.call('RENAME', KEYS[position], KEYS[position + 1])
-    put('LPUSH', sweeps, cjson.encode({KEYS[position + 1], epoch or '', number}))
-  end
+  entries = entries + hand_over(sweeps, KEYS[position], KEYS[position + 1], epoch or '', number)
 end
-if entries > 0 then
-  redis.call('LTRIM', sweeps, 0, ARGV[3] - 1)
-  redis.call('PEXPIRE', sweeps, ARGV[4])
-end
+if entries > 0 then bound_sweeps(sweeps, ARGV[3], ARGV[4]) end
 return {mark, entries, epoch or '', logged or '', awaited, known[4] == 'strict' and 1 or 0}

@@ -12,6 +12,7 @@
 -- ARGV[3]    milliseconds of quarantine
 -- returns    {epoch, number, 1 if in quarantine else 0, seconds, microseconds}
 --@include rule
+--@include epochs
 
 local sequence, log = KEYS[1], KEYS[2]
 local fresh, seen, quarantine = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
@@ -23,16 +24,6 @@ if not info then
 end
 local now, time = clock()
 
--- The next number; a sequence that cannot count gives way.
-local function take()
-  local number = redis.pcall('HINCRBY', sequence, 'n', 1)
-  if type(number) == 'table' then
-    redis.call('DEL', sequence)
-    number = redis.call('HINCRBY', sequence, 'n', 1)
-  end
-  return string.format('%.0f', number)
-end
-
 local function make(epoch, guard, marks, born, is_quarantined)
   redis.call('DEL', guard, marks)
   redis.call('HSET', guard, 'epoch', epoch, 'born', born)
@@ -42,15 +33,8 @@ end
 
 local epoch, number = standing(sequence, info)
 if not epoch then
-  -- Wrong types count as earlier epochs: somebody lost something.
-  local earlier = redis.pcall('HGET', sequence, 'epoch')
-  local is_quarantined = seen or earlier ~= false
-  number = take()
-  epoch = fresh
-  redis.call('HSET', sequence, 'epoch', epoch, 'replid', string.match(info, 'master_replid:(%w+)'))
-  -- The log begins anew too: its numbers are another epoch's.
-  redis.call('HDEL', sequence, 'last', 'cut', 'cut_at')
-  redis.call('UNLINK', log)
+  local is_quarantined
+  epoch, number, is_quarantined = begin_epoch(sequence, log, info, fresh, seen)
   for position = 3, #KEYS, 2 do
     make(epoch, KEYS[position], KEYS[position + 1], number, is_quarantined)
   end
@@ -62,13 +46,13 @@ for position = 3, #KEYS, 2 do
   local born, ends = found(epoch, guard, marks)
   if not born then
     -- All guards are made with their epoch: this one was lost, and with it what it knew.
-    number = take()
+    number = take(sequence)
     make(epoch, guard, marks, number, true)
     in_quarantine = 1
   elseif ends and ends > now then
     in_quarantine = 1
   elseif ends then
-    number = take()
+    number = take(sequence)
     redis.call('HSET', guard, 'born', number)
     redis.call('ZADD', marks, 'GT', number, BORN)
     redis.call('HDEL', guard, 'quarantine')

@@ -19,6 +19,7 @@
 --@include rule
 --@include put
 --@include names
+--@include entries
 
 local sequence, vary, variants, key, plain = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local names, max_variants, ends = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -41,48 +42,7 @@ if objection then return {objection, abandoned and cjson.encode(abandoned)} end
 local needed = remembered(vary)
 if needed and not is_subset(needed, names) then return {'vary', needed} end
 
--- Lets a key live until `ends` at least. GT alone would leave a key without TTL as it is.
-local function outlive(name)
-  redis.call('PEXPIREAT', name, ARGV[3], 'NX')
-  redis.call('PEXPIREAT', name, ARGV[3], 'GT')
-end
-
--- Drops a few members whose end has come. ZREMRANGEBYSCORE would know no limit.
-local function trim(name)
-  for _, dead in ipairs(redis.call('ZRANGE', name, '-inf', string.format('%.0f', now), 'BYSCORE', 'LIMIT', 0, 3)) do
-    redis.call('ZREM', name, dead)
-  end
-end
-
-if names ~= '' then
-  if needed ~= names then
-    -- The variants of fewer names can be selected no more.
-    local members = redis.pcall('ZRANGE', variants, 0, -1)
-    redis.call('UNLINK', plain, variants, unpack(members.err and {} or members))
-    redis.call('SET', vary, names, 'KEEPTTL')
-  end
-  outlive(vary)
-  put('ZADD', variants, ARGV[3], key)
-  outlive(variants)
-  trim(variants)
-  while redis.call('ZCARD', variants) > max_variants do
-    local soonest = redis.call('ZRANGE', variants, 0, 1)
-    -- The entry being written stays, though it may be the one that ends soonest.
-    local gone = soonest[1] == key and soonest[2] or soonest[1]
-    redis.call('ZREM', variants, gone)
-    redis.call('UNLINK', gone)
-  end
-end
-
-redis.call('DEL', key)
-redis.call('HSET', key, 'epoch', epoch, 'start', ARGV[5], 'guards', guards, 'key', ARGV[7], 'variant', ARGV[8],
-  'stored', ARGV[9], 'head', ARGV[10], 'body', ARGV[11], 'sum', ARGV[12])
-redis.call('PEXPIREAT', key, ARGV[3])
-
-for position = 6, #KEYS do
-  local registry = KEYS[position]
-  put('ZADD', registry, ARGV[3], key)
-  outlive(registry)
-  trim(registry)
-end
+select_by(names, needed, vary, variants, key, plain, max_variants, ARGV[3], now)
+write_entry(key, ARGV[3], ARGV, 4)
+for position = 6, #KEYS do register(KEYS[position], key, ARGV[3], now) end
 return {'stored'}
