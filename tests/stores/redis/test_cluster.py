@@ -224,7 +224,9 @@ async def test_while_a_slot_is_on_its_way_its_entries_are_found_on_both_sides(mo
     there = Request(fields={"x": b"2"}, names=("x",))
     for ask in (here, there):
         await fill(store, ask, body=ask.fields["x"])
-    key, *_ = set(harness.entries(there)) - {key for key in harness.entries(here) if await self_of(harness, key) == b"1"}
+    key, *_ = set(harness.entries(there)) - {
+        key for key in harness.entries(here) if await self_of(harness, key) == b"1"
+    }
     slot = slot_of(key)
     move = moving.move(slot, other_master(moving, slot))
     move.begin()
