@@ -210,11 +210,11 @@ def _commits(results: dict[str, Any]) -> Iterator[str]:
             line["name"],
             f"{line['rows']:,}",
             f"{line['untracked_ms']:.2f}",
-            *[f"{_spread(line['ratios'][engine])} (+{line['besides'][engine]})" for engine in tracked],
+            *[f"{spread(line['ratios'][engine])} (+{line['besides'][engine]})" for engine in tracked],
         )
         for line in section["rows"]
     ]
-    yield from _table(("transaction", "rows", "untracked, ms", *tracked), *rows)
+    yield from table(("transaction", "rows", "untracked, ms", *tracked), *rows)
 
 
 def _scale(results: dict[str, Any]) -> Iterator[str]:
