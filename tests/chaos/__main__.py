@@ -55,6 +55,7 @@ def render(runs: list[dict[str, Any]]) -> str:
     """The report."""
     total = sum(map(checked, runs))
     stale = sum(len(run["stale"]) for run in runs)
+    loads = ", ".join(f"{run['settings']['load']:g}" for run in runs)
     latest = max(node["latest"] for run in runs for node in run["nodes"] if node["promise"] == "P4")
     lease = max(run["settings"]["lease"] for run in runs)
     lines = [
@@ -66,7 +67,7 @@ def render(runs: list[dict[str, Any]]) -> str:
         "",
         f"**{total:,} answers checked against P1, P2 and P3, {stale} stale** (the aim: {AIM:,} and 0).",
         f'Under `near="fast"`, which promises no more than its lease of {lease:g} s,',
-        f"the latest old answer was {latest:.2f} s late.",
+        f"the latest old answer was {latest:.2f} s late. Load averages: {loads}, on {runs[-1]['settings']['cores']} cores.",
         "",
         "| run on | seconds | node | promise | answers | hits | older than the newest | latest, s |",
         "| --- | ---: | --- | --- | ---: | ---: | ---: | ---: |",

@@ -258,6 +258,7 @@ def render(result: dict[str, Any]) -> str:
         "",
         f"{settings['seconds'] / 60:.0f} minutes of mixed traffic on three nodes and one Redis: {counts['requests']:,} requests,",
         f"{counts['hits']:,} hits, {counts['writes']:,} writes (purges, holds, releases), {counts['failures']} failures.",
+        f"The load average was {settings['load']:g} on {settings['cores']} cores.",
         "Medians of the second and of the last quarter:",
         "",
         "| | second quarter | last quarter |",
