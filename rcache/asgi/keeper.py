@@ -57,13 +57,22 @@ class Keeper:
         self._cache = errand.cache
         self._plan = errand.plan
         self.request = RequestScope(errand.cache, set())
+        self._received = errand.looked_up  # when the answer's start came, by the store's clock
         # Mounts move the root path on the way in, and leave it there.
         self._place = {"path": errand.scope["path"], "root_path": errand.scope.get("root_path", "")}
 
     def verdict(self, status: int, headers: RawHeaders) -> Verdict:
         """Whether such an answer may be stored."""
-        personal, now = self._errand.personal is not None, self._cache.clock.time()
-        return may_store(status, headers, self._plan.storing, personal=personal, now=now)
+        errand, now = self._errand, self._cache.clock.time()
+        self._received = errand.now
+        return may_store(
+            status,
+            headers,
+            self._plan.storing,
+            personal=errand.personal is not None,
+            now=now,
+            response_delay=self._received - errand.looked_up,
+        )
 
     def field(self, reason: str | None, *, status: int | None = None, stored: bool = False) -> bytes:
         """What Cache-Status says of an answer that was not stored for that reason."""
@@ -207,7 +216,7 @@ class Keeper:
             headers=(*headers, *own),
             body=b"",
             tags=tags,
-            stored_at=self._errand.now,
+            stored_at=self._received,
             initial_age=verdict.initial_age,
             lifetime=verdict.lifetime or 0.0,
             etag=joined((*headers, *own), b"etag"),

@@ -55,10 +55,14 @@ def is_heuristically_cacheable(status: int, directives: ResponseDirectives) -> b
     return directives.public or status in HEURISTICALLY_CACHEABLE
 
 
-def initial_age(headers: RawHeaders, now: float) -> float:
-    """corrected_initial_age (RFC 9111 §4.2.3), in seconds; there is no response delay inside one process."""
+def initial_age(headers: RawHeaders, now: float, response_delay: float = 0.0) -> float:
+    """corrected_initial_age (RFC 9111 §4.2.3), in seconds.
+
+    `response_delay` is what has passed since the application was called: what it answers with may be as old as that.
+    """
     apparent_age = max(0.0, now - min(date_values(headers, now)))
-    return min(max(apparent_age, age_value(headers)), float(MAX_DELTA))
+    corrected_age_value = age_value(headers) + response_delay
+    return min(max(apparent_age, corrected_age_value), float(MAX_DELTA))
 
 
 def age_value(headers: RawHeaders) -> float:

@@ -59,8 +59,16 @@ class Verdict:
         return self.reason is None
 
 
-def may_store(status: int, headers: RawHeaders, rules: StoringRules, *, personal: bool, now: float) -> Verdict:
-    """The verdict on a response to GET; `now` is in seconds since the epoch.
+def may_store(
+    status: int,
+    headers: RawHeaders,
+    rules: StoringRules,
+    *,
+    personal: bool,
+    now: float,
+    response_delay: float = 0.0,
+) -> Verdict:
+    """The verdict on a response to GET that came at `now`, in seconds since the epoch, so many seconds after it was asked for.
 
     `personal` says that the request had credentials that the key does not cover. A targeted field, where there is a valid
     one, stands in for Cache-Control and Expires (RFC 9213 §2.2).
@@ -70,7 +78,7 @@ def may_store(status: int, headers: RawHeaders, rules: StoringRules, *, personal
         directives = response_directives(headers)
     else:
         headers = without(headers, _REPLACED)
-    age = initial_age(headers, now)
+    age = initial_age(headers, now, response_delay)
     is_shared = says_shared(directives)
     lifetime, is_explicit = freshness(status, headers, directives, rules, now)
     while_revalidate, if_error = stale_allowances(directives, rules)

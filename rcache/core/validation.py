@@ -45,7 +45,6 @@ _NOT_UPDATED: Final = frozenset(
         b"content-range",
         b"content-type",
         b"digest",
-        b"etag",
         b"repr-digest",
     )
 )

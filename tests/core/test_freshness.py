@@ -168,6 +168,9 @@ def test_only_the_statuses_of_rfc_9110_are_guessed_at_or_what_is_public():
 
 def test_a_response_made_here_and_now_has_no_age():
     assert initial_age([], NOW) == 0.0
+    assert initial_age([], NOW, 2.5) == 2.5
+    assert initial_age([(b"date", at(-1)), (b"age", b"4")], NOW, 2.5) == 6.5
+    assert initial_age([(b"date", at(-10)), (b"age", b"4")], NOW, 2.5) == 10.0
     assert initial_age([(b"date", at(0))], NOW) == 0.0
 
 
