@@ -16,6 +16,14 @@ from tests.chaos.run import Settings, carry_out, checked, told
 from tests.chaos.topologies import TOPOLOGIES
 
 KINDS = ("one", "sentinel")  # that rcache runs on
+FOUND = """
+- 93 stale answers within seven seconds, on Sentinel: the machine was so busy that sentinels answered too late, and two processes
+  stayed with the former primary after a failover (`test_a_primary_is_kept_only_where_no_majority_can_have_appointed_another`).
+- A join or renewal that a network delivered after its node had joined anew told strict writers of records that the node had not
+  read (`tests/race/test_late_words.py`).
+- A renewal that came quickly after a slow read lengthened the lease of a `fast` node before what it told of had been read (there
+  as well).
+"""
 AIM = 2_000_000  # checked answers over all runs that are kept
 
 
@@ -92,6 +100,9 @@ def render(runs: list[dict[str, Any]]) -> str:
         "| fault | times |",
         "| --- | ---: |",
         *[f"| {name.replace('_', ' ')} | {count} |" for name, count in sorted(faults.items())],
+        "",
+        "Found and mended on the way; runs on code from before a finding that concerns them are not counted above:",
+        FOUND.rstrip(),
     ]
     return "\n".join(lines) + "\n"
 

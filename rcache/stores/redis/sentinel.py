@@ -3,8 +3,8 @@
 A former primary may live on for a while after a failover, and answer whoever is still connected to it. So what the sentinels
 said is relied on for a lease only, and a majority of them counts: two nodes follow two primaries for that long at most, and
 `unsettled` tells how long a purge must wait for. It may even be named again, with what it held before another one ruled: so
-each connection begins by telling the server which reign it is (`enter.lua`). Sentinels that do not answer are no reason to
-give up a primary that does.
+each connection begins by telling the server which reign it is (`enter.lua`). Sentinels that are gone can appoint nobody, and are
+no reason to give up a primary that answers; those that are silent may have, and are.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from rcache.stores.redis.scripts import ENTER, pack
 from rcache.stores.redis.urls import Watched
 
 LEASE: Final = 1.0  # seconds
-UNANSWERED: Final = 5.0  # seconds until sentinels that did not answer are asked again
 ASK_TIMEOUT: Final = 0.4  # seconds; a sentinel that is stopped accepts connections, and then says nothing
 
 log = logging.getLogger("rcache")
@@ -54,6 +53,7 @@ class Poll:
     def __init__(self, sentinels: int) -> None:
         self._sentinels = sentinels
         self._votes: Counter[Spot] = Counter()
+        self._gone = 0
         self._is_unknown = False
         self._reasons: list[str] = []
 
@@ -64,6 +64,7 @@ class Poll:
     def fail(self, sentinel: Address, error: BaseException) -> None:
         """One of them did not."""
         self._is_unknown = self._is_unknown or "No such master" in str(error)
+        self._gone += _is_refused(error)
         self._reasons.append(f"{sentinel.place}: {error}")
 
     @property
@@ -79,13 +80,21 @@ class Poll:
             return None
         return ranking[0][0]
 
+    def confirms(self, spot: Spot | None) -> bool:
+        """Whether no other primary can rule by the word of a majority: those whose host refuses the connection are gone."""
+        return 2 * (self._votes[spot] + self._gone) > self._sentinels if spot else False
+
     def failure(self, service: str) -> driver.ConnectionError:
         """Why there is no winner."""
-        if self._votes:
+        if len(self._votes) > 1:
             return driver.ConnectionError(f"the sentinels disagree on the primary of {service!r}: {dict(self._votes)}")
         if self._is_unknown:
             return driver.ConnectionError(
                 f"the sentinels know no service {service!r}: write the name that `sentinel monitor` gives it after their hosts"
+            )
+        if self._votes:
+            return driver.ConnectionError(
+                f"too few sentinels answer: {'; '.join(self._reasons) or 'within their time'}"
             )
         return driver.ConnectionError(f"no sentinel answers: {'; '.join(self._reasons) or 'within their time'}")
 
@@ -205,12 +214,13 @@ class Sentinels:
     def _conclude(self, poll: Poll, began: float) -> Address:
         """The lease begins before they were asked: an answer may be as old as the question."""
         winner, known = poll.winner, self._primary
-        if winner is None:
-            if known is None:
-                raise poll.failure(self._place.service)
-            self._sure_until = began + UNANSWERED
+        if winner is None and known is not None and poll.confirms(self._spot):
+            self._sure_until = began + LEASE
             log.info("The sentinels are of no help, Redis is used as it was: %s", poll.failure(self._place.service))
             return known
+        # One sentinel suffices to begin, and to be led elsewhere; to stay where others may have left takes a majority.
+        if winner is None or (winner == self._spot and not poll.confirms(winner)):
+            raise poll.failure(self._place.service)
         if known is None or winner != self._spot:
             log.info("The sentinels name %s:%d as the primary of %s", winner.host, winner.port, self._place.service)
             known = self._primary = self._place.server.at(winner.host, winner.port)
@@ -219,6 +229,15 @@ class Sentinels:
             self.generation += 1
         self._sure_until = began + LEASE
         return known
+
+
+def _is_refused(error: BaseException | None) -> bool:
+    """Whether a host answered that nobody listens there."""
+    while error is not None:
+        if isinstance(error, ConnectionRefusedError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _spot(reply: Sequence[bytes]) -> Spot:

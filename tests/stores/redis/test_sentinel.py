@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from redis import asyncio as aredis
+from redis import exceptions as driver
 
 from rcache import Cache
 from rcache.core.entry import Found, Missing
@@ -317,3 +318,37 @@ def test_a_majority_of_those_listed_decides_and_else_most_of_those_who_answer(an
         poll.count(answer)
 
     assert (poll.winner, poll.is_decided) == (winner, is_decided)
+
+
+GONE, SILENT = OSError("cannot connect"), TimeoutError("no answer")
+GONE.__cause__ = ConnectionRefusedError(111, "Connection refused")
+
+
+@pytest.mark.parametrize(
+    ("said", "is_kept"),
+    [
+        ([GONE, GONE, GONE], True),
+        ([GONE, GONE, SILENT], True),  # one alone appoints nobody
+        ([GONE, SILENT, SILENT], False),
+        ([SILENT, SILENT, SILENT], False),
+        ([OLD, GONE, SILENT], True),
+        ([OLD, SILENT, SILENT], False),  # it may not have heard yet of what the two did
+        ([OLD, OLD, SILENT], True),
+        ([OLD, NEW, SILENT], False),
+    ],
+)
+def test_a_primary_is_kept_only_where_no_majority_can_have_appointed_another(said, is_kept):
+    """Who is silent may have: on a busy machine, answers that came too late let nodes follow two primaries for seconds."""
+    way = RedisStore("redis+sentinel://127.0.0.1:1,127.0.0.1:2,127.0.0.1:3/shop")._trips._way
+    way._primary, way._spot = way._place.server.at(OLD.host, OLD.port), OLD
+    poll = Poll(3)
+    for each in said:
+        poll.count(each) if isinstance(each, Spot) else poll.fail(way._place.sentinels[0], each)
+
+    if is_kept:
+        assert way._conclude(poll, sentinel._now()) is way._primary
+        assert way.is_sure
+    else:
+        with pytest.raises(driver.ConnectionError):
+            way._conclude(poll, sentinel._now())
+        assert not way.is_sure
