@@ -612,6 +612,20 @@ async def test_another_cache_of_the_same_engine_is_flushed_too_and_no_more_once_
     await other.close()
 
 
+async def test_one_session_on_two_databases_flushes_what_each_has_committed(make_world: Any) -> None:
+    one: World = make_world("sqlite")
+    other: World = make_world("psycopg")
+    await one.warm()
+    tracking = track(other.engine, Base.metadata, cache=one.cache)
+    with Session(binds={Book: one.engine, Org: other.engine}) as session:
+        retitle(session)
+        session.execute(update(Org).where(Org.id == 1).values(name="x"))
+        session.commit()
+    assert await one.flushed() == BOOK_1 | {"org", "org:1"}
+    assert one.cache.stats.purges == 2
+    tracking.untrack()
+
+
 async def test_a_cache_that_tracks_other_tables_is_not_concerned(make_world: Any) -> None:
     world: World = make_world("sqlite")
     other = Cache("memory://")
