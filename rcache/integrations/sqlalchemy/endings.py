@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Dialect, Engine, PoolProxiedConnection
 from rcache.cache import Cache
 from rcache.core.changes import Change
 from rcache.integrations.sqlalchemy.memory import KEY as REMEMBERED
+from rcache.integrations.sqlalchemy.outbox import Outbox
 from rcache.integrations.sqlalchemy.pending import Pending
 from rcache.integrations.sqlalchemy.states import begin
 from rcache.integrations.sqlalchemy.target import Target
@@ -30,6 +31,7 @@ class Endings:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.targets: list[Target] = []
+        self.outbox: Outbox | None = None
         self._originals: dict[str, Callable[..., None]] = {name: getattr(engine.dialect, name) for name in WRAPPED}
 
     @property
@@ -72,6 +74,9 @@ class Endings:
     def _on_commit(self, connection: Connection) -> None:
         pending: Pending | None = connection.info.get(KEY)
         if pending is not None and pending.is_dirty:
+            if self.outbox is not None and pending.noted is None:
+                tags = {tag for cache in self._caches() for tag in pending.tags(cache)}
+                pending.noted = self.outbox.note(connection, sorted(tags))
             pending.hold(self._caches())
 
     def _on_twophase(self, connection: Connection, *_: Any) -> None:
@@ -104,8 +109,11 @@ class Endings:
 
     def _committed(self, pending: Pending) -> None:
         changes = pending.changes()
+        noted = pending.noted
         try:
-            pending.purge()
+            has_landed = pending.purge()
+            if self.outbox is not None and noted is not None and has_landed:
+                self.outbox.landed(noted)
         finally:
             tell([target.names for target in self.targets], changes)
 

@@ -136,7 +136,7 @@ class Followed(Endings):
     def _before_execute(
         self, connection: Connection, element: Any, several: Any, single: Any, options: Mapping[str, Any]
     ) -> tuple[Any, Any, Any]:
-        if getattr(element, "__visit_name__", None) in _DML:
+        if getattr(element, "__visit_name__", None) in _DML and not options.get(OWN):
             found = self.find(element.table)
             if found is not None:
                 element = self._prepare(connection, element, *found, several or ([single] if single else []), options)
