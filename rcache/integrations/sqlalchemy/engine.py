@@ -11,33 +11,30 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, CursorResult, Dialect, Engine, Insert, PoolProxiedConnection, Table, event
+from sqlalchemy import Connection, CursorResult, Engine, Insert, Table, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.sql.visitors import iterate
 
 from rcache.cache import Cache
 from rcache.core.changes import Change
+from rcache.integrations.sqlalchemy.endings import KEY, RUNNING, WRAPPED, Endings
 from rcache.integrations.sqlalchemy.images import OWN, Images
-from rcache.integrations.sqlalchemy.memory import KEY as REMEMBERED
 from rcache.integrations.sqlalchemy.memory import Memory
 from rcache.integrations.sqlalchemy.pending import Pending
 from rcache.integrations.sqlalchemy.sql import read
 from rcache.integrations.sqlalchemy.statement import Statement, Vague, Written, dependents, keyed
-from rcache.integrations.sqlalchemy.states import begin, begin_writing, commits_by_itself, in_transaction
+from rcache.integrations.sqlalchemy.states import begin_writing, commits_by_itself, in_transaction
 from rcache.integrations.sqlalchemy.target import Joiner, Target
 from rcache.integrations.sqlalchemy.telling import tell
 
 logger = logging.getLogger("rcache")
 
-KEY: Final = "rcache_pending"
 FOLLOWED: Final = "_rcache_followed"
 """Where a dialect keeps who follows its engine: both go together."""
 
-_RUNNING: Final = "rcache_running"
 _DML: Final = frozenset(("insert", "update", "delete"))
 _TEXTS: Final = frozenset(("textclause", "textual_select"))
 _OPENING: Final = frozenset(("insert", "update", "delete", "replace"))
-_WRAPPED: Final = ("do_commit", "do_commit_twophase", "do_rollback", "do_rollback_twophase", "do_savepoint")
 
 _LOSSES: Final = ("invalidate", "close")
 
@@ -45,19 +42,16 @@ MOST_TOLD: Final = 1000
 """Statements that are named in the log, each once."""
 
 
-class Followed:
+class Followed(Endings):
     """One engine, with everything that was asked of it."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.targets: list[Target] = []
+        super().__init__(engine)
         self._pool = engine.pool  # one that takes its place takes its listeners along
         self.table_level: dict[str, int] = {}
         """How often a statement could only be told as a change of its whole table, by reason."""
         self._told: set[str] = set()
         self._memory: Memory | None = None
-        dialect = engine.dialect
-        self._originals: dict[str, Callable[..., None]] = {name: getattr(dialect, name) for name in _WRAPPED}
         self._listeners: list[tuple[str, Callable[..., Any], bool]] = [
             ("before_execute", self._before_execute, True),
             ("after_execute", self._after_execute, False),
@@ -98,7 +92,7 @@ class Followed:
         for name in _LOSSES:
             event.listen(self._pool, name, self._on_lost)
         dialect: Any = self.engine.dialect
-        for name in _WRAPPED:
+        for name in WRAPPED:
             setattr(dialect, name, getattr(self, f"_{name}"))
         setattr(dialect, FOLLOWED, self)
 
@@ -107,7 +101,7 @@ class Followed:
             event.remove(self.engine, name, listener)
         for name in _LOSSES:
             event.remove(self._pool, name, self._on_lost)
-        for name in (*_WRAPPED, FOLLOWED):
+        for name in (*WRAPPED, FOLLOWED):
             vars(self.engine.dialect).pop(name, None)
 
     def _choose_images(self) -> None:
@@ -120,18 +114,6 @@ class Followed:
             self._memory = None
 
     # Questions
-
-    @property
-    def dialect(self) -> Dialect:
-        """The engine's own."""
-        return self.engine.dialect
-
-    @property
-    def _is_async(self) -> bool:
-        return bool(self.engine.dialect.is_async)
-
-    def _caches(self) -> list[Cache]:
-        return list({id(target.cache): target.cache for target in self.targets}.values())
 
     def _withholding(self) -> list[Cache]:
         return list({id(each.cache): each.cache for each in self.targets if each.is_uncommitted}.values())
@@ -149,26 +131,12 @@ class Followed:
     def _tables(self) -> list[Table]:
         return [table for target in self.targets for table in target.names.tables()]
 
-    def tags(self, cache: Cache, changes: Sequence[Change]) -> tuple[str, ...]:
-        """What the changes purge in that cache."""
-        names = [target.names for target in self.targets if target.cache is cache]
-        return cache.changes.tags(
-            [change for change in changes if any(each.find(change.table) is not None for each in names)]
-        )
-
-    def pending(self, info: dict[str, Any]) -> Pending:
-        """The transaction of the connection with this info."""
-        found: Pending | None = info.get(KEY)
-        if found is None:
-            found = info[KEY] = Pending(self, self._is_async)
-        return found
-
     # Statements that SQLAlchemy knows the meaning of
 
     def _before_execute(
         self, connection: Connection, element: Any, several: Any, single: Any, options: Mapping[str, Any]
     ) -> tuple[Any, Any, Any]:
-        if getattr(element, "__visit_name__", None) in _DML:
+        if getattr(element, "__visit_name__", None) in _DML and not options.get(OWN):
             found = self.find(element.table)
             if found is not None:
                 element = self._prepare(connection, element, *found, several or ([single] if single else []), options)
@@ -202,7 +170,7 @@ class Followed:
             statement.prepare(Images(connection, options))
             if statement.is_partial_when_it_fails:
                 acquit = pending.levels[-1].suspect(statement.reach())
-        connection.info[_RUNNING] = _Running(element, statement, acquit)
+        connection.info[RUNNING] = _Running(element, statement, acquit)
         return element
 
     def _after_execute(
@@ -214,10 +182,10 @@ class Followed:
         options: Mapping[str, Any],
         result: CursorResult[Any],
     ) -> None:
-        running: _Running | None = connection.info.get(_RUNNING)
+        running: _Running | None = connection.info.get(RUNNING)
         if running is None or running.element is not element:
             return
-        del connection.info[_RUNNING]
+        del connection.info[RUNNING]
         pending = self.pending(connection.info)
         acquit = running.acquit or pending.levels[-1].suspect(running.statement.reach())
         written = running.statement.written(Images(connection, options), result)
@@ -296,7 +264,7 @@ class Followed:
         self, connection: Connection, cursor: Any, sql: str, parameters: Any, context: Any, executemany: bool
     ) -> None:
         pending: Pending | None = connection.info.get(KEY)
-        if pending is None or context.execution_options.get(OWN) or _RUNNING in connection.info:
+        if pending is None or context.execution_options.get(OWN) or RUNNING in connection.info:
             return
         if pending.ends_with_statement:
             self._committed(pending)
@@ -308,7 +276,7 @@ class Followed:
         connection = context.connection
         if connection is None or connection.closed or connection.invalidated:
             return
-        running = connection.info.pop(_RUNNING, None)
+        running = connection.info.pop(RUNNING, None)
         pending: Pending | None = connection.info.get(KEY)
         if pending is None or not pending.ends_with_statement or context.statement is None:
             return
@@ -341,96 +309,6 @@ class Followed:
                 self._told.add(sql)
                 name = vague.table.name
                 logger.warning("everything about %r is flushed, not single rows (%s): %s", name, vague.reason, sql)
-
-    # Savepoints
-
-    def _do_savepoint(self, connection: Connection, name: str) -> None:
-        begin(connection)
-        self._originals["do_savepoint"](connection, name)
-        self.pending(connection.info).savepoint(name)
-
-    def _on_savepoint_rollback(self, connection: Connection, name: str, context: None) -> None:
-        self.pending(connection.info).rollback_savepoint(name)
-
-    def _on_savepoint_release(self, connection: Connection, name: str, context: None) -> None:
-        self.pending(connection.info).release_savepoint(name)
-
-    # The end
-
-    def _on_commit(self, connection: Connection) -> None:
-        pending: Pending | None = connection.info.get(KEY)
-        if pending is not None and pending.is_dirty:
-            pending.hold(self._caches())
-
-    def _on_twophase(self, connection: Connection, *_: Any) -> None:
-        self._on_commit(connection)
-
-    def _do_commit(self, dbapi_connection: PoolProxiedConnection) -> None:
-        self._commit(_info(dbapi_connection), partial(self._originals["do_commit"], dbapi_connection))
-
-    def _do_commit_twophase(self, connection: Connection, xid: Any, *args: Any, **options: Any) -> None:
-        self._commit(connection.info, partial(self._originals["do_commit_twophase"], connection, xid, *args, **options))
-
-    def _commit(self, info: dict[str, Any], commit: Callable[[], None]) -> None:
-        """Sends COMMIT, between hold and purge."""
-        pending: Pending | None = info.pop(KEY, None)
-        if pending is None or not pending.is_dirty:
-            commit()
-            return
-        try:
-            pending.hold(self._caches())
-        except BaseException:
-            info[KEY] = pending
-            raise
-        try:
-            commit()
-        except BaseException:
-            info[KEY] = pending
-            pending.leave()
-            raise
-        self._committed(pending)
-
-    def _committed(self, pending: Pending) -> None:
-        changes = pending.changes()
-        try:
-            pending.purge()
-        finally:
-            tell([target.names for target in self.targets], changes)
-
-    def _do_rollback(self, dbapi_connection: PoolProxiedConnection) -> None:
-        try:
-            self._originals["do_rollback"](dbapi_connection)
-        finally:
-            self._rolled_back(_info(dbapi_connection))
-
-    def _do_rollback_twophase(self, connection: Connection, xid: Any, *args: Any, **options: Any) -> None:
-        try:
-            self._originals["do_rollback_twophase"](connection, xid, *args, **options)
-        finally:
-            self._rolled_back(connection.info)
-
-    @staticmethod
-    def _rolled_back(info: dict[str, Any]) -> None:
-        pending: Pending | None = info.pop(KEY, None)
-        info.pop(_RUNNING, None)
-        info.pop(REMEMBERED, None)
-        if pending is not None:
-            pending.forget()
-            pending.release()
-
-    def _on_lost(self, dbapi_connection: Any, record: Any, *_: Any) -> None:
-        """The connection is gone, and its transaction with it, unless it was prepared: then its holds run out."""
-        pending: Pending | None = record.info.pop(KEY, None)
-        if pending is not None:
-            pending.leave()
-            pending.forget()
-
-
-def _info(connection: PoolProxiedConnection) -> dict[str, Any]:
-    try:
-        return connection.info
-    except NotImplementedError:  # the dialect looks around on its first connection, which belongs to no pool yet
-        return {}
 
 
 def _shown(element: Any) -> str:

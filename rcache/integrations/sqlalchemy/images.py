@@ -8,7 +8,7 @@ the statement does it. SQLite has no row locks; there the transaction takes the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sqlalchemy import Column, Connection, ForeignKeyConstraint, Select, Table, and_, or_, select, tuple_
 from sqlalchemy.sql import operators
@@ -21,6 +21,9 @@ MOST_ROWS: Final = 500
 
 OWN: Final = "rcache_image"
 """The execution option that marks the statements sent from here."""
+
+Lock = Literal["row", "values"]
+"""What a DELETE takes, and what an UPDATE does unless it changes a key: beside that, rows that refer to this one may come."""
 
 Row = Mapping[str, object]
 Rows = dict[tuple[object, ...], Row]
@@ -57,17 +60,21 @@ class Images:
     ) -> Rows:
         """The rows that a statement with this WHERE is about to change, locked as it will lock them."""
         query = select(*_columns(table)).select_from(table).where(*criteria)
-        # What an UPDATE takes, unless it changes a key: rows that refer to this one may still be inserted meanwhile.
         query = query.with_for_update(of=table, key_share=not is_delete)
         return self._read(table, query, parameters)
 
-    def by_key(self, table: Table, keys: Iterable[tuple[object, ...]], *, lock: bool = False) -> Rows:
+    def by_key(self, table: Table, keys: Iterable[tuple[object, ...]], *, lock: Lock | None = None) -> Rows:
         """The rows with these primary keys."""
         columns = list(table.primary_key.columns)
         return self.by_values(table, columns, keys, lock=lock)
 
     def by_values(
-        self, table: Table, columns: Sequence[Column[Any]], values: Iterable[tuple[object, ...]], *, lock: bool = False
+        self,
+        table: Table,
+        columns: Sequence[Column[Any]],
+        values: Iterable[tuple[object, ...]],
+        *,
+        lock: Lock | None = None,
     ) -> Rows:
         """The rows whose `columns` have one of these combinations of values."""
         wanted = list(dict.fromkeys(values))
@@ -82,7 +89,9 @@ class Images:
         else:
             criterion = or_(*[and_(*[c == v for c, v in zip(columns, value, strict=True)]) for value in wanted])
         query = select(*_columns(table)).where(criterion)
-        return self._read(table, query.with_for_update() if lock else query, {})
+        if lock is not None:
+            query = query.with_for_update(key_share=lock == "values")
+        return self._read(table, query, {})
 
     def _read(self, table: Table, query: Select[Any], parameters: Mapping[str, Any]) -> Rows:
         keys = [column.key for column in _columns(table)]

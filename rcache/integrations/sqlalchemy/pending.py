@@ -98,6 +98,8 @@ class Pending:
         self.source = source
         self.levels = [Level()]
         self._is_async = is_async
+        self.noted: str | None = None
+        """The row of the outbox that tells of it."""
         self.ends_with_statement = False
         """The statement under way commits: by itself, or because it says so."""
         self._holds: list[Hold] = []
@@ -211,32 +213,39 @@ class Pending:
             self.release()
             raise
 
-    def purge(self) -> None:
-        """COMMIT has landed. What cannot land in the store now is sent until it does; nobody is told that COMMIT failed."""
-        self._end(is_known=True)
+    def purge(self) -> bool:
+        """COMMIT has landed. What cannot land in the store now is sent until it does; nobody is told that COMMIT failed.
+
+        Whether all of it has landed.
+        """
+        return self._end(is_known=True)
 
     def leave(self) -> None:
         """COMMIT was sent, and nobody knows what became of it: purged, and held until the holds run out."""
         self._end(is_known=False)
 
-    def _end(self, *, is_known: bool) -> None:
+    def _end(self, *, is_known: bool) -> bool:
         self.ends_with_statement = False
         holds, self._holds = self._holds, []
         cancelled: asyncio.CancelledError | None = None
+        has_landed = True
         for hold in holds:
             try:
                 if is_known:
-                    carry_out(self._is_async, hold.purge, hold.purge_sync)
+                    has_landed &= carry_out(self._is_async, hold.purge, hold.purge_sync).landed
                 else:
                     carry_out(self._is_async, hold.leave, hold.leave_sync)
             except BackendError as outage:
+                has_landed = False
                 logger.warning("%s", outage)
             except asyncio.CancelledError as error:  # the purge has landed, or is journalled
+                has_landed = False
                 cancelled = error
         if is_known:
             self.forget()
             if cancelled is not None:
                 raise cancelled
+        return has_landed
 
     def release(self) -> None:
         """It is rolled back, or COMMIT is not sent: what was held is good again."""
@@ -250,6 +259,7 @@ class Pending:
         if self._circle is not None:
             self._circle.transactions.remove(self)
             self._circle = None
+        self.noted = None
         for level in self.levels:
             level.restore()
         self.levels = [Level()]

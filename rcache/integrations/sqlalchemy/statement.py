@@ -62,6 +62,7 @@ class Statement:
         self._changes: list[Change] = []  # by the database's own doing
         self._vague: list[Vague] = []
         self._is_recalled = False
+        self._cascades = isinstance(element, Delete)
 
     @property
     def is_partial_when_it_fails(self) -> bool:
@@ -90,10 +91,9 @@ class Statement:
                 self._before = self._matching(element, images)
             except TooManyRowsError:
                 self._reason = f"more than {MOST_ROWS} rows"
-        if isinstance(element, Delete) and referring(self._tables, self.table) and images.cascades():
-            if self._reason is not None:
-                self._vague += [Vague(each, self._reason) for each in dependents(self._tables, self.table)]
-            else:
+        if isinstance(element, Delete) and referring(self._tables, self.table):
+            self._cascades = images.cascades()
+            if self._cascades and self._reason is None:
                 self._cascade(images, self.table, list(self._before.values()))
 
     def _matching(self, element: Update | Delete, images: Images) -> Rows:
@@ -108,7 +108,7 @@ class Statement:
             if (recalled := self._recall(self._keys)) is not None:
                 return recalled
             if len(self._keys) > 1:
-                return images.by_key(self.table, self._keys, lock=True)
+                return images.by_key(self.table, self._keys, lock="row" if is_delete else "values")
         if len(self._parameters) <= 1:
             parameters = self._parameters[0] if self._parameters else {}
             return images.matching(self.table, criteria, parameters, is_delete=is_delete)
@@ -148,7 +148,7 @@ class Statement:
                 continue
             values = [tuple([row[name] for name in referred]) for row in rows]
             try:
-                found = images.by_values(child, columns, values, lock=True)
+                found = images.by_values(child, columns, values, lock="row")
             except TooManyRowsError:
                 self._give_up(child, f"more than {MOST_ROWS} rows")
                 continue
@@ -187,6 +187,8 @@ class Statement:
                 self._reason = f"more than {MOST_ROWS} rows"
         if self._reason is not None and _count(result) != 0:
             self._vague.append(Vague(self.table, self._reason))
+            if self._cascades:  # with rows that nobody has imaged
+                self._vague += [Vague(each, self._reason) for each in dependents(self._tables, self.table)]
             changes = []
         elif self._reason is not None:
             return Written([], [])

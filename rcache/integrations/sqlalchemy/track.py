@@ -11,9 +11,11 @@ from rcache.cache import Cache, only_cache
 from rcache.core.errors import ConfigurationError
 from rcache.integrations.sqlalchemy.engine import FOLLOWED, Followed
 from rcache.integrations.sqlalchemy.names import Names
+from rcache.integrations.sqlalchemy.outbox import Outbox
 from rcache.integrations.sqlalchemy.target import Target
 
 ImageSource = Literal["strict", "memory"]
+Durable = Literal["outbox"]
 
 
 class Tracking:
@@ -28,9 +30,46 @@ class Tracking:
         """How often a change on the engine could only be told of a whole table, by reason."""
         return dict(self._followed.table_level)
 
+    async def drain(self) -> int:
+        """Purges what processes that are gone have left in the outbox: at start-up, and now and then. How many rows that were.
+
+        Each is delivered at least once: rows whose purge has landed, but which no later transaction has deleted yet, are purged
+        again. Raises ConfigurationError without `durable="outbox"`.
+        """
+        outbox, drained = self._outbox(), 0
+        engine = AsyncEngine(self._followed.engine)
+        while True:
+            async with engine.begin() as connection:
+                rows = await connection.run_sync(outbox.left)
+                purged = await self._target.cache.purge(_tags(rows))
+                if not rows or not purged.landed:
+                    return drained
+                await connection.run_sync(outbox.delete, list(rows))
+            drained += len(rows)
+
+    def drain_sync(self) -> int:
+        """`drain` of an Engine that is not asynchronous."""
+        outbox, drained = self._outbox(), 0
+        while True:
+            with self._followed.engine.begin() as connection:
+                rows = outbox.left(connection)
+                if not rows or not self._target.cache.purge_sync(_tags(rows)).landed:
+                    return drained
+                outbox.delete(connection, list(rows))
+            drained += len(rows)
+
+    def _outbox(self) -> Outbox:
+        if self._followed.outbox is None:
+            raise ConfigurationError('there is no outbox: track(engine, metadata, durable="outbox")')
+        return self._followed.outbox
+
     def untrack(self) -> None:
         """Nothing is flushed on its account any more; where nothing else is asked of the engine, it is as before."""
         self._followed.drop(self._target)
+
+
+def _tags(rows: dict[str, list[str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tag for tags in rows.values() for tag in tags))
 
 
 def track(
@@ -40,6 +79,7 @@ def track(
     cache: Cache | None = None,
     images: ImageSource = "strict",
     uncommitted: bool = False,
+    durable: Durable | None = None,
 ) -> Tracking:
     """Every COMMIT on the engine flushes exactly what the rows of the metadata's tables were shown in that it changed.
 
@@ -51,17 +91,23 @@ def track(
       of it, which is cheaper, and misses what depended on the real values where another transaction has changed the row since.
     - `uncommitted`: for test suites that run inside one outer transaction which never commits: what it has changed is not served
       from the cache while it lasts.
+    - `durable`: `"outbox"` commits what is to be flushed along with what has changed, in the table `rcache_outbox` of the metadata;
+      `drain` then flushes what a process left that died while Redis could not be reached. Two statements more per COMMIT.
 
     Raises ConfigurationError where it cannot work.
     """
     if images not in ("strict", "memory"):
         raise ConfigurationError(f'images={images!r} must be "strict" or "memory"')
+    if durable not in (None, "outbox"):
+        raise ConfigurationError(f'durable={durable!r} must be None or "outbox"')
     if not isinstance(metadata, MetaData):
         raise ConfigurationError(f"track(engine, Base.metadata): {metadata!r} is no MetaData")
     root = _root(engine)
     followed: Followed = getattr(root.dialect, FOLLOWED, None) or Followed(root)
     target = Target(Names(metadata), cache or only_cache(), is_strict=images == "strict", is_uncommitted=uncommitted)
     followed.add(target)
+    if durable == "outbox":
+        followed.outbox = Outbox(metadata)
     return Tracking(followed, target)
 
 

@@ -73,6 +73,10 @@ class World:
             for table in reversed(Base.metadata.sorted_tables):
                 connection.execute(table.delete())
 
+    def empty_outbox(self) -> None:
+        with self.plain.begin() as connection:
+            connection.execute(Base.metadata.tables["rcache_outbox"].delete())
+
     async def warm(self, tags: Iterable[str] = PAGES) -> None:
         """A page for each tag is stored."""
         self.tags = list(tags)

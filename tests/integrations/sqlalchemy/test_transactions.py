@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import MetaData, event, insert, select, text, update
+from sqlalchemy import MetaData, delete, event, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -223,6 +223,24 @@ async def test_a_row_that_came_between_image_and_write_makes_it_a_change_of_the_
     assert "book:4" in await world.flushed()
 
 
+async def test_a_row_that_came_between_takes_along_what_refers_to_it(make_world: Any) -> None:
+    world: World = make_world("psycopg")
+    await world.warm()
+
+    def meddle(connection: Any, element: Any, *_: Any) -> None:
+        if getattr(element, "is_select", False) and not meddled:
+            meddled.append(element)
+            with world.plain.begin() as connection_of_another:
+                connection_of_another.execute(insert(Book).values(id=4, author_id=2, title="between"))
+                connection_of_another.execute(update(Review).where(Review.id == 1).values(book_id=4))
+
+    meddled: list[Any] = []
+    event.listen(world.engine, "after_execute", meddle)
+    statement = delete(Book).where(Book.author_id == 2).execution_options(synchronize_session=False)
+    await world.run(lambda s: (s.execute(statement), s.commit()))
+    assert {"book:4", "review:1"} <= await world.flushed()
+
+
 async def test_engines_with_options_of_their_own_are_tracked_with_the_one_they_come_from(make_world: Any) -> None:
     world: World = make_world("psycopg")
     await world.warm()
@@ -378,6 +396,12 @@ async def test_autocommit_flushes_with_each_statement(world: World) -> None:
     assert {"org", "org:3", "line", "line:a:1", "user", "user:1", "user:2"} <= flushed
     assert not flushed & {"org:1", "book", "review", "review:1"}
     assert not world.cache.holds.renewals._due
+
+
+async def test_what_a_delete_takes_along_is_flushed_under_autocommit_too(world: World) -> None:
+    statement = delete(Book).where(Book.id == 3)
+    await world.run_on_connection(lambda c: c.execute(statement), isolation_level="AUTOCOMMIT")
+    assert {"book", "book:3", "review", "review:2", "shelf:3", "lending", "lending:2"} <= await world.flushed()
 
 
 async def test_autocommit_is_held_while_the_statement_runs(world: World) -> None:
@@ -610,6 +634,20 @@ async def test_another_cache_of_the_same_engine_is_flushed_too_and_no_more_once_
     await world.run(lambda s: (retitle(s), s.commit()))
     assert (world.cache.stats.purges, other.stats.purges) == (2, 1)
     await other.close()
+
+
+async def test_one_session_on_two_databases_flushes_what_each_has_committed(make_world: Any) -> None:
+    one: World = make_world("sqlite")
+    other: World = make_world("psycopg")
+    await one.warm()
+    tracking = track(other.engine, Base.metadata, cache=one.cache)
+    with Session(binds={Book: one.engine, Org: other.engine}) as session:
+        retitle(session)
+        session.execute(update(Org).where(Org.id == 1).values(name="x"))
+        session.commit()
+    assert await one.flushed() == BOOK_1 | {"org", "org:1"}
+    assert one.cache.stats.purges == 2
+    tracking.untrack()
 
 
 async def test_a_cache_that_tracks_other_tables_is_not_concerned(make_world: Any) -> None:
