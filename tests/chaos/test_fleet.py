@@ -35,5 +35,6 @@ def test_the_page_tells_the_formula():
     fit = fleet._fit(points)
     assert (fit["base_us"], fit["each_us"], fit["lease_us"]) == (100.0, 10.0, 100.0)
     assert fleet.most_purges(fit, 40) == pytest.approx((500_000 - 100 * 40) / (100 + 10 * 40))
-    page = fleet.render({"fast": points, "strict": points, "fit": {"fast": fit, "strict": fit}})
+    settings = {"load": 0.5, "cores": 2}
+    page = fleet.render({"settings": settings, "fast": points, "strict": points, "fit": {"fast": fit, "strict": fit}})
     assert "| fast | 100 | 10.0 | 100 |" in page
