@@ -112,7 +112,7 @@ def _is_plain(state: Stored, request: Request, now: float, settings: Settings) -
         return False
     verdict = use(state, request, now, settings, lifetime(state, settings).least, None)
     if verdict == Allowed("stale-while-revalidate"):
-        staleness = current_age(state, now) - lifetime(state, settings).most
+        staleness = current_age(state, now, settings) - lifetime(state, settings).most
         is_unasked = not has(asked_of_caches(request), "only-if-cached", "max-stale", "max-age", "min-fresh")
         return is_unasked and 0 < staleness < _only(control(state.headers, settings), "stale-while-revalidate")
     return verdict == Allowed("fresh")
@@ -123,7 +123,7 @@ def _stands_in(state: Stored, request: Request, now: float, settings: Settings, 
     if not _is_sure(state, request, settings):
         return False
     verdict = use(state, request, now, settings, lifetime(state, settings).least, "raised")
-    staleness = current_age(state, now) - lifetime(state, settings).least
+    staleness = current_age(state, now, settings) - lifetime(state, settings).least
     if verdict == Allowed("stale-if-error"):
         return staleness < _only(control(state.headers, settings), "stale-if-error")
     return verdict == Allowed("stale_on_error") and has_raised and staleness < settings.stale_on_error

@@ -8,6 +8,7 @@ from tests.reference.control import (
     control,
     has,
     is_shareable,
+    is_unqualified,
     named,
 )
 from tests.reference.fields import (
@@ -77,10 +78,11 @@ def _heuristic(state: Stored, found: list[Directive], settings: Settings) -> Lif
     return Lifetime(seconds + 1, max(0.0, min(seconds, 86400.0) - 1) if is_usual else 0)
 
 
-def current_age(state: Stored, now: float) -> float:
+def current_age(state: Stored, now: float, settings: Settings) -> float:
     """Seconds since the origin made or last validated it, by the more careful of the RFC's two ways (RFC 9111 §4.2.3)."""
     apparent_age = max(0.0, state.response_time - state.date_value)
-    corrected_age_value = state.age_value + (state.response_time - state.request_time)
+    response_delay = state.response_time - state.request_time if settings.counts_response_delay else 0
+    corrected_age_value = state.age_value + response_delay
     resident_time = now - state.response_time
     return min(float(INFINITY), max(apparent_age, corrected_age_value) + resident_time)
 
@@ -114,7 +116,7 @@ def is_plain(exchange: Exchange, settings: Settings) -> bool:
     is_clear = all(directive.is_wellformed for directive in found) and len({d.name for d in found}) == len(found)
     is_cookie = bool(lines(response.headers, "set-cookie"))
     is_odd = response.status in ERRORS or (has(found, "must-understand") and response.status != 200)
-    if not is_clear or is_cookie or is_odd or "*" in nominated(response.headers):
+    if not is_clear or is_cookie or is_odd or "*" in nominated(response.headers) or is_unqualified(found, "no-cache"):
         return False
     state = as_stored(exchange, settings)
-    return current_age(state, exchange.response_time) < lifetime(state, settings).least
+    return current_age(state, exchange.response_time, settings) < lifetime(state, settings).least

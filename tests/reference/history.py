@@ -52,6 +52,8 @@ class Settings:
     store_set_cookie: bool = False
     cookies_are_personal: bool = True
     """Whether a request with cookies, other than well-known analytics, is treated like one with Authorization."""
+    counts_response_delay: bool = True
+    """Whether the time that the origin took counts as age (RFC 9111 §4.2.3: it does)."""
     passes: float = 10
     """Seconds for which the cache may pass by a target whose answer it could not store."""
     targets: tuple[str, ...] = ("rcache-control", "cdn-cache-control")

@@ -8,7 +8,7 @@ from math import floor
 
 from tests.reference.control import asked_of_caches, has, withheld
 from tests.reference.expectations import gateway_timeout_expected, hit_expected, stale_hit_expected
-from tests.reference.fields import combined, date_field, entity_tag, entity_tags, lines, members
+from tests.reference.fields import combined, date_field, entity_tag, entity_tags, lines, members, weakly_equal
 from tests.reference.freshness import current_age
 from tests.reference.history import Allowed, Exchange, Refused, Request, Verdict
 from tests.reference.model import has_failed, may_be_served
@@ -113,13 +113,13 @@ def _of_stored_answer(played: Played, seen: Observation, candidate: int) -> Iter
     if not any(_is_carried(state, answer, withheld(state.headers, played.settings)) for state in states):
         yield f"the fields of exchange {candidate} became {answer.headers}, from {states}"
     if not any(_tells_age(state, answer, played, seen) for state in states):
-        yield f"Age is {answer.all('age')}, not {[current_age(state, seen.time) for state in states]}"
+        yield f"Age is {answer.all('age')}, not {[current_age(state, seen.time, played.settings) for state in states]}"
 
 
 def _tells_age(state: Stored, answer: Answer, played: Played, seen: Observation) -> bool:
     """Whether Age is the current age (RFC 9111 §4), when the request came or when the origin had failed."""
     times = (seen.time, *(exchange.response_time for exchange in played.history[seen.began : seen.ended]))
-    return answer.all("age") in [[str(floor(current_age(state, time)))] for time in times]
+    return answer.all("age") in [[str(floor(current_age(state, time, played.settings)))] for time in times]
 
 
 def _is_carried(state: Stored, answer: Answer, without: set[str]) -> bool:
@@ -131,8 +131,19 @@ def _is_carried(state: Stored, answer: Answer, without: set[str]) -> bool:
         return False
     if "x-hop" in members(combined(state.headers, "connection") or ""):
         return False
-    tag = lines(state.headers, "etag")
-    return tag in ([], answer.all("etag"))
+    return not lines(state.headers, "etag") or _has_tag(answer, state)
+
+
+def _has_tag(answer: Answer, state: Stored) -> bool:
+    """Whether the answer's ETag is the stored one.
+
+    A weak one that came with a 304 need not replace it: the stored content is still what the first was told for (§3.2).
+    """
+    told, stored = answer.all("etag"), lines(state.headers, "etag")
+    if told == stored or len(state.requests) == 1 or len(told) != 1:
+        return told == stored
+    tag = entity_tag(state.headers)
+    return tag is not None and weakly_equal(told[0], tag)
 
 
 def _spelled(values: list[str]) -> list[str]:
@@ -175,10 +186,10 @@ def _of_not_modified(played: Played, seen: Observation) -> Iterator[str]:
             pasts = (history[: seen.began], history)
             states = [state for past in pasts for state in stored_states(past, candidate, played.settings)]
             sources += [_with_tag(state, seen.tags.get(candidate, told)) for state in states]
-    matching = [state for state in sources if not_modified(seen.request, state)]
+    matching = [state for state in sources if True in not_modified(seen.request, state)]
     if not matching:
         yield f"a 304 that no response here would give: {seen.request.headers} asks, {answer.headers} tells"
-    elif not any(told == lines(state.headers, "etag") for state in matching):
+    elif not any(_has_tag(answer, state) for state in matching):
         yield f"a 304 with ETag {told}, where a 200 would have carried {[entity_tag(s.headers) for s in matching]}"
 
 
@@ -202,7 +213,8 @@ def _of_condition(played: Played, seen: Observation, candidate: int) -> Iterator
     states = stored_states(played.history[: seen.began], candidate, played.settings)
     if states[0].status != 200 or not (entity_tag(states[0].headers) or candidate in seen.tags):
         return
-    agreed = {not_modified(seen.request, _with_tag(state, seen.tags.get(candidate, []))) for state in states}
+    tags = seen.tags.get(candidate, [])
+    agreed = set().union(*(not_modified(seen.request, _with_tag(state, tags)) for state in states))
     if agreed == {True} and seen.answer.status != 304:
         yield f"{seen.answer.status} where the client has it already: {seen.request.headers}"
     if agreed == {False} and seen.answer.status == 304:
@@ -241,6 +253,7 @@ def _of_own_conditions(played: Played, seen: Observation, place: int) -> Iterato
     ]
     tags = entity_tags(combined(seen.request.headers, "if-none-match") or "")
     tags += [tag for state in known if (tag := entity_tag(state.headers)) is not None]
+    tags += [tag for e in played.history[: seen.began] if e.response and (tag := entity_tag(e.response.headers))]
     for tag in entity_tags(combined(conditions, "if-none-match") or ""):
         if tag not in tags:
             yield f"the origin was asked about {tag}, which it never gave"

@@ -80,8 +80,8 @@ def may_be_served(
         return Refused("another target")
     if request.method not in ("GET", "HEAD") or before[candidate].request.method not in ("GET", request.method):
         return Refused("method")
-    states = stored_states(before, candidate, settings)
-    if any(_is_validated(state, during, before, candidate, request) for state in states):
+    states, is_only = stored_states(before, candidate, settings), is_last(before, candidate, settings)
+    if any(_is_validated(state, during, request, is_only=is_only) for state in states):
         return Allowed("validated")
     states = [state for state in states if not is_superseded(state, before, candidate, request, settings)]
     if not states:
@@ -91,14 +91,12 @@ def may_be_served(
     return next((verdict for verdict in verdicts if isinstance(verdict, Allowed)), verdicts[0])
 
 
-def _is_validated(
-    state: Stored, during: list[Exchange], before: list[Exchange], candidate: int, request: Request
-) -> bool:
+def _is_validated(state: Stored, during: list[Exchange], request: Request, *, is_only: bool) -> bool:
     """Whether the origin, asked for this request, answered that this response is good."""
     for exchange in during:
         if exchange.response is None or exchange.response.status != 304:
             continue
-        said = validation(state, exchange, is_only=is_last(before, candidate))
+        said = validation(state, exchange, is_only=is_only)
         # A response that Vary would not select may be used where the origin itself names it (RFC 9111 §4.1, §4.3.1).
         if said and (can_be_selected(state, request) or entity_tag(exchange.response.headers) is not None):
             return True
@@ -118,7 +116,7 @@ def use(state: Stored, request: Request, now: float, settings: Settings, lasts: 
         return Refused("private")
     if is_unqualified(found, "no-cache"):
         return Refused("no-cache")
-    age = current_age(state, now)
+    age = current_age(state, now, settings)
     is_fresh = lasts > age
     if failed is not None:
         return _use_after_failure(found, request, settings, age - lasts, failed)

@@ -35,7 +35,7 @@ class SmallCache:
 
     def age(self, entry: Stored) -> float:
         """The current age."""
-        return current_age(entry, self.clock.time())
+        return current_age(entry, self.clock.time(), self.settings)
 
     def lasts(self, entry: Stored) -> float:
         """The freshness lifetime."""
@@ -95,7 +95,7 @@ class SmallCache:
 
     def is_known(self, request: Request, entry: Stored) -> bool:
         """The client has it already."""
-        return not_modified(request, entry)
+        return not_modified(request, entry) == {True}
 
     def is_gone(self, entry: Stored, exchange: Exchange) -> bool:
         """An unsafe request, or a HEAD that tells of something else, has passed."""

@@ -16,11 +16,12 @@ from tests.reference.fields import (
     lines,
     nominated,
 )
-from tests.reference.history import Exchange, Settings
+from tests.reference.history import Allowed, Exchange, Settings
 from tests.reference.storing import (
     Stored,
     as_stored,
     is_personal,
+    may_be_stored,
 )
 from tests.reference.validation import can_be_selected, has_certain_key, updated, validation
 
@@ -47,16 +48,16 @@ def _after(state: Stored, history: list[Exchange], candidate: int, place: int, s
     if exchange.request.uri != state.uri or not can_be_selected(state, exchange.request):
         return [state]
     if exchange.response.status == 304 and exchange.request.method in ("GET", "HEAD"):
-        return _after_validation(state, exchange, is_last(history[:place], candidate), settings)
+        return _after_validation(state, exchange, is_last(history[:place], candidate, settings), settings)
     if exchange.response.status == 200 and exchange.request.method == "HEAD":
         return _after_head(state, exchange, settings)
     return [state]
 
 
-def is_last(history: list[Exchange], candidate: int) -> bool:
-    """Whether nothing was stored for the candidate's URI after it."""
-    uri = history[candidate].request.uri
-    return not any(e.request.uri == uri and e.request.method == "GET" and e.response for e in history[candidate + 1 :])
+def is_last(history: list[Exchange], candidate: int, settings: Settings) -> bool:
+    """Whether nothing can have been stored for the candidate's URI after it."""
+    ours = [e for e in history[candidate + 1 :] if e.request.uri == history[candidate].request.uri]
+    return not any(isinstance(may_be_stored(e, settings), Allowed) and e.request.method == "GET" for e in ours)
 
 
 def invalidated(exchange: Exchange) -> set[str]:
@@ -91,6 +92,7 @@ def _after_validation(state: Stored, exchange: Exchange, is_only: bool, settings
     is_odd = has(found, "no-store", "private") or bool(lines(headers, "set-cookie"))
     is_odd = is_odd or has(asked_of_caches(request), "no-store") or is_personal(request, settings) is not None
     is_odd = is_odd or (bool(lines(headers, "vary")) and nominated(headers) != nominated(state.headers))
+    is_odd = is_odd or request.method == "HEAD"  # §4.3.4 says MUST, and §4.3.5, which is of HEAD, does not know 304
     is_odd = is_odd or not is_only or said == "implied" or not has_certain_key(state, request)
     if is_odd:
         return [replace(state, is_certain=False), replace(freshened, is_certain=False)]
@@ -98,7 +100,7 @@ def _after_validation(state: Stored, exchange: Exchange, is_only: bool, settings
 
 
 def _after_head(state: Stored, exchange: Exchange, settings: Settings) -> list[Stored]:
-    """Updated, or outdated where validators or lengths differ (RFC 9111 §4.3.5: SHOULD)."""
+    """Updated, or outdated where validators or lengths differ (RFC 9111 §4.3.5: SHOULD; taken for a MUST where 200 met 200)."""
     assert exchange.response is not None
     headers = exchange.response.headers
     is_same = all(
@@ -108,6 +110,6 @@ def _after_head(state: Stored, exchange: Exchange, settings: Settings) -> list[S
     uncertain = replace(state, is_certain=False)
     if is_same:
         return [uncertain, replace(updated(state, exchange, settings), is_certain=False)]
-    if is_personal(exchange.request, settings):
-        return [uncertain]
-    return [replace(uncertain, is_outdated=True)]
+    outdated = replace(uncertain, is_outdated=True)
+    is_sure = state.status == 200 and is_personal(exchange.request, settings) is None
+    return [outdated] if is_sure else [uncertain, outdated]

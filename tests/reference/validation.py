@@ -86,19 +86,27 @@ def updated(state: Stored, exchange: Exchange, settings: Settings) -> Stored:
     )
 
 
-def not_modified(request: Request, state: Stored) -> bool:
-    """Whether the request's conditions make a 304 of a response (RFC 9110 §13.2.2, RFC 9111 §4.3.2).
+def not_modified(request: Request, state: Stored) -> set[bool]:
+    """Whether the request's conditions make a 304 of a response (RFC 9110 §13.2.2, RFC 9111 §4.3.2); both where one may say so.
 
-    Of a 200 that is: other 2xx may be sent whatever the conditions say (RFC 9110 §13.2.1 and §15.4.5 differ on them).
+    That is so of a 2xx other than 200 (RFC 9110 §13.2.1 and §15.4.5 differ on them), and where If-Modified-Since meets a
+    response whose Last-Modified is no date, or that was made at another time by its Date than by its Age.
     """
     if request.method not in ("GET", "HEAD") or not 200 <= state.status < 300:
-        return False
+        return {False}
     listed = combined(request.headers, "if-none-match")
     if listed is not None:
         mine = entity_tag(state.headers)
-        return listed.strip() == "*" or any(mine is not None and weakly_equal(mine, t) for t in entity_tags(listed))
-    since = date_field(request.headers, "if-modified-since", state.response_time)
-    if since is None:
-        return False
+        found = {listed.strip() == "*" or any(mine is not None and weakly_equal(mine, t) for t in entity_tags(listed))}
+    else:
+        since = date_field(request.headers, "if-modified-since", state.response_time)
+        found = {since is not None and moment <= since for moment in _modified(state)}
+        found |= {False} if combined(state.headers, "last-modified") and len(_modified(state)) > 1 else set()
+    return found if state.status == 200 else found | {False}
+
+
+def _modified(state: Stored) -> list[float]:
+    """When a response was last modified, as far as it tells: without Last-Modified, when it was made."""
     modified = date_field(state.headers, "last-modified", state.response_time)
-    return (state.date_value if modified is None else modified) <= since
+    made = state.response_time - max(state.age_value, state.response_time - state.date_value, 0)
+    return [state.date_value, made] if modified is None else [modified]
