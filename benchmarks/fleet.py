@@ -29,6 +29,7 @@ LEASE: Final = 2.0
 PURGES: Final = 100
 PAUSE: Final = 0.02  # seconds between two purges
 IDLE: Final = 3.0  # seconds without purges
+PATIENCE: Final = 20.0  # seconds until the last node must have read everything
 BUDGET: Final = 0.5  # of one core: what the log may take of Redis, which also answers look-ups
 HERE: Final = Path(__file__).resolve().parent
 
@@ -85,12 +86,7 @@ async def _measure(url: str, client: redis.Redis, namespace: str, mode: str, nod
             moments.append((purged.sequence + 1, sent, time.monotonic()))  # its record takes the number after its own
             await asyncio.sleep(PAUSE)
         spent, seconds = _cpu(client) - cpu, time.monotonic() - began
-        await asyncio.sleep(0.3)
-        fleet.stdin.write("\n")
-        fleet.stdin.flush()
-        seen = {int(number): at for number, at in json.loads(fleet.stdout.readline()).items()}
-        if any(seen[number][3] != nodes for number, _, _ in moments):
-            raise RuntimeError("a node has not read every record")
+        seen = await _seen_by_all(fleet, nodes, [number for number, _, _ in moments])
     finally:
         fleet.stdin.close()
         fleet.wait(30)
@@ -105,6 +101,22 @@ async def _measure(url: str, client: redis.Redis, namespace: str, mode: str, nod
         "redis_idle": round(idle, 6),
         "redis_per_purge_us": round((spent - idle * seconds) / purges * 1e6, 1),
     }
+
+
+async def _seen_by_all(fleet: subprocess.Popen[str], nodes: int, numbers: list[int]) -> dict[int, list[float]]:
+    """When the first, the middle and the last node had read of each, once all have."""
+    assert fleet.stdin is not None
+    assert fleet.stdout is not None
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        fleet.stdin.write("\n")
+        fleet.stdin.flush()
+        seen = {int(number): at for number, at in json.loads(fleet.stdout.readline()).items()}
+        if all(number in seen and seen[number][3] == nodes for number in numbers):
+            return seen
+        if time.monotonic() > deadline:
+            raise RuntimeError("a node has not read every record")
+        await asyncio.sleep(0.2)
 
 
 async def _idle(client: redis.Redis) -> float:

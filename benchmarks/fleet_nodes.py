@@ -3,7 +3,7 @@
     python -m benchmarks.fleet_nodes URL NAMESPACE NODES fast|strict LEASE
 
 They say to Redis what `rcache.engine.follower` says, in the same order and at the same moments, and keep no entries. Prints
-`joined` when all of them have joined; then answers each line on standard input with what it has seen since, as JSON: for each
+`joined` when all of them have joined; then answers each line on standard input with what it has seen, as JSON: for each
 record the moments (of the monotonic clock) at which the first, the middle and the last node had read it.
 """
 
@@ -123,8 +123,7 @@ class Fleet:
             print(json.dumps(self._told()), flush=True)
 
     def _told(self) -> dict[int, list[float]]:
-        seen, self.seen = self.seen, {}
-        return {number: [min(at), statistics.median(at), max(at), len(at)] for number, at in seen.items()}
+        return {number: [min(at), statistics.median(at), max(at), len(at)] for number, at in self.seen.items()}
 
 
 if __name__ == "__main__":
