@@ -180,12 +180,14 @@ class Statement:
     def written(self, images: Images, result: CursorResult[Any]) -> Written:
         """What it has changed. Raises what the database raises."""
         changes: list[Change] = []
+        returned = _peek(result)  # some drivers count when the last row is fetched
+        count = len(returned) if returned is not None else _count(result)
         if self._reason is None:
             try:
-                changes = self._told(images, result)
+                changes = self._told(images, result, returned, count)
             except TooManyRowsError:
                 self._reason = f"more than {MOST_ROWS} rows"
-        if self._reason is not None and _count(result) != 0:
+        if self._reason is not None and count != 0:
             self._vague.append(Vague(self.table, self._reason))
             if self._cascades:  # with rows that nobody has imaged
                 self._vague += [Vague(each, self._reason) for each in dependents(self._tables, self.table)]
@@ -195,11 +197,11 @@ class Statement:
         changes += self._changes + [Change(vague.table.key, None) for vague in self._vague]
         return Written(changes, self._vague)
 
-    def _told(self, images: Images, result: CursorResult[Any]) -> list[Change]:
+    def _told(
+        self, images: Images, result: CursorResult[Any], returned: Sequence[Any] | None, count: int
+    ) -> list[Change]:
         if isinstance(self.element, Insert):
-            return self._inserted(images, result)
-        returned = _peek(result)
-        count = len(returned) if returned is not None else _count(result)
+            return self._inserted(images, result, returned)
         if count == 0:
             return []
         if not self._is_imaged(count):
@@ -254,8 +256,8 @@ class Statement:
             after[key] = {name: value for name, value in {**row, **written}.items() if name not in unknown}
         return after
 
-    def _inserted(self, images: Images, result: CursorResult[Any]) -> list[Change]:
-        keys = _inserted_keys(self.table, result)
+    def _inserted(self, images: Images, result: CursorResult[Any], returned: Sequence[Any] | None) -> list[Change]:
+        keys = _inserted_keys(self.table, result, returned)
         if keys is None:
             self._reason = "keys that the database made"
             return []
@@ -325,17 +327,19 @@ def _peek(result: CursorResult[Any]) -> Sequence[Any] | None:
     return rows
 
 
-def _inserted_keys(table: Table, result: CursorResult[Any]) -> list[tuple[object, ...]] | None:
+def _inserted_keys(
+    table: Table, result: CursorResult[Any], returned: Sequence[Any] | None
+) -> list[tuple[object, ...]] | None:
     """The primary keys of the new rows; None where one is unknown."""
     columns = [column.key for column in table.primary_key.columns]
-    returned = _peek(result)
     if returned is not None:
         try:
             return [tuple([row._mapping[table.columns[name]] for name in columns]) for row in returned]
         except (KeyError, InvalidRequestError):  # it returned something else
-            return None
-    rows = result.context.inserted_primary_key_rows
-    keys = [tuple(row) for row in rows]
+            given = result.context.compiled_parameters
+            keys = [tuple([each.get(name) for name in columns]) for each in given]
+    else:
+        keys = [tuple(row) for row in result.context.inserted_primary_key_rows]
     return keys if all(None not in key and len(key) == len(columns) for key in keys) else None
 
 

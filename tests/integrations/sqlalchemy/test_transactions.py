@@ -394,6 +394,7 @@ async def test_autocommit_flushes_with_each_statement(world: World) -> None:
     flushed = await world.flushed()
     # What is read before such an UPDATE may have changed when it runs, so it is told of the table.
     assert {"org", "org:3", "line", "line:a:1", "user", "user:1", "user:2"} <= flushed
+    assert world.tracking.table_level == {"SQL in text form": 1, "AUTOCOMMIT": 1}
     assert not flushed & {"org:1", "book", "review", "review:1"}
     assert not world.cache.holds.renewals._due
 

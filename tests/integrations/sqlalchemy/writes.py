@@ -347,6 +347,19 @@ def an_upsert(s: Session) -> None:
     s.execute(statement.on_conflict_do_update(index_elements=["id"], set_={"name": "z"}))
 
 
+@flushing(all_of("org"), "an upsert")
+def an_upsert_that_returns(s: Session) -> None:
+    dialect = postgresql if s.get_bind().dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(Org).values(id=1, name="z")
+    statement = statement.on_conflict_do_update(index_elements=["id"], set_={"name": "z"})
+    assert s.execute(statement.returning(Org.id)).all() == [(1,)]
+
+
+@flushing("org org:3")
+def an_insert_that_returns_something_else(s: Session) -> None:
+    assert s.scalars(insert(Org).values(id=3, name="c").returning(Org.name)).all() == ["c"]
+
+
 @flushing(all_of("org"), "INSERT ... SELECT")
 def insert_from_select(s: Session) -> None:
     s.execute(insert(Org).from_select(["id", "name"], select(User.id + 10, User.name)))
