@@ -53,13 +53,13 @@ class SyncRoutes:
                 node = self._topology.owner(leg.slot)
             if node is None or time.monotonic() >= until:
                 return outcome or self._topology.unknown(leg.slot)
-            if not (probe or self._topology.breaker(node).admits()):
+            if not (probe or self._topology.admits(node)):
                 return BackendError(OPEN)
             try:
                 command = ASKING + leg.command if is_asking else leg.command
                 reply = self._pipe(node).call(command, timeout, is_asking)
                 if not is_refusal(reply):
-                    self._topology.breaker(node).succeed()
+                    self._topology.succeed(node)
                     return reply
                 error: BaseException = refused(reply)
             except ERRORS as raised:
@@ -80,7 +80,7 @@ class SyncRoutes:
                 node = self._topology.owner(leg.slot)
                 if node == asked or turn.heading is Heading.NOWHERE:
                     if is_outage(error):
-                        self._topology.breaker(asked).fail(f"{asked}: {outcome}")
+                        self._topology.fail(asked, str(outcome))
                     return outcome
         return outcome
 
