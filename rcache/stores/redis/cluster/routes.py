@@ -28,7 +28,7 @@ from rcache.stores.redis.cluster.slots import Node
 from rcache.stores.redis.cluster.topology import OPEN, PLAN, Topology, UnknownError
 from rcache.stores.redis.failures import DRIVER_ERRORS
 from rcache.stores.redis.pipe import Pipe
-from rcache.stores.redis.scripts import Script
+from rcache.stores.redis.rights import Opening
 from rcache.stores.redis.wire import Counters
 
 ERRORS = (*DRIVER_ERRORS, BackendError)
@@ -69,10 +69,10 @@ class Flight:
 class Routes:
     """The ways of one event loop to the nodes of a Cluster."""
 
-    def __init__(self, topology: Topology, scripts: Callable[[], tuple[Script, ...]], counters: Counters) -> None:
+    def __init__(self, topology: Topology, opening: Callable[[], Opening], counters: Counters) -> None:
         self.loop = asyncio.get_running_loop()
         self._topology = topology
-        self._scripts = scripts
+        self._opening = opening
         self._counters = counters
         self._lanes: dict[Node, Lane] = {}
         self._learning: asyncio.Task[None] | None = None
@@ -116,7 +116,7 @@ class Routes:
         return Flight(leg, lane, lane.pipe.call(command, began + left, is_asking), began)
 
     def _lane(self, node: Node) -> Lane:
-        pipe = Pipe(self._topology.address(node), self._scripts(), self._counters)
+        pipe = Pipe(self._topology.address(node), self._opening(), self._counters)
         lane = self._lanes[node] = Lane(node, pipe)
         return lane
 
