@@ -7,11 +7,11 @@ from typing import Any
 from redis import exceptions as driver
 
 from rcache.core.errors import BackendError
+from rcache.stores.redis.rights import remedy
 
 DRIVER_ERRORS = (driver.RedisError, OSError, TimeoutError, EOFError)
 """What the driver raises when a call got no answer that can be used."""
 
-PERMISSIONS = "grant the user of the URL `~rc:* +@all -@dangerous +info` (INFO tells a primary from a replica)"
 REPLICA = "this server is a replica, which may lag behind purges: point the URL at the primary"
 
 
@@ -29,7 +29,7 @@ def translated(error: BaseException) -> BackendError:
     if isinstance(error, driver.MovedError | driver.ClusterCrossSlotError):
         return BackendError("this server is a node of a Redis Cluster: write redis+cluster:// in place of redis://")
     if isinstance(error, driver.NoPermissionError) or is_forbidden(text):
-        return BackendError(f"Redis does not permit what rcache needs ({text}): {PERMISSIONS}")
+        return BackendError(f"Redis does not permit {remedy(text)}")
     if isinstance(error, driver.AuthenticationError):
         return BackendError(f"Redis does not accept the user or password of the URL: {text}")
     if isinstance(error, driver.BusyLoadingError):
@@ -51,7 +51,7 @@ def refusal(reply: list[Any]) -> BackendError:
     """What a verdict among REFUSALS means; the last item of the reply is the error that Redis gave."""
     if reply[0] == b"replica":
         return ReplicaError(f"Redis is not asked: {REPLICA}")
-    return BackendError(f"Redis does not permit INFO ({reply[-1].decode(errors='replace')}): {PERMISSIONS}")
+    return BackendError("Redis does not permit " + remedy("'info'"))
 
 
 def is_forbidden(text: str) -> bool:

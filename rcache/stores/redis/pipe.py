@@ -20,7 +20,7 @@ from typing import Any
 from rcache.core.errors import BackendError
 from rcache.stores.redis.address import Way
 from rcache.stores.redis.failures import DRIVER_ERRORS
-from rcache.stores.redis.scripts import Script
+from rcache.stores.redis.rights import Opening
 from rcache.stores.redis.wire import Call, Counters, Wire, drop_socket
 
 CONNECTIONS = 2  # per loop: Redis carries out one script at a time, more only make batches smaller
@@ -32,10 +32,10 @@ BATCH = 256  # calls per pipeline
 class Pipe:
     """The connections of one event loop to one server."""
 
-    def __init__(self, way: Way, scripts: tuple[Script, ...], counters: Counters) -> None:
+    def __init__(self, way: Way, opening: Opening, counters: Counters) -> None:
         self.loop = asyncio.get_running_loop()
         self.way = way
-        self.scripts = scripts
+        self.opening = opening
         self.counters = counters
         self.queue: deque[Call] = deque()
         self.wires: list[Wire] = []

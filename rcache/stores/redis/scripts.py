@@ -56,6 +56,7 @@ RENEW: Final = script(read("renew"))
 TABLE: Final = script(read("table"))
 STRIKE: Final = script(read("strike"))
 ENTER: Final = script(read("enter"))
+RIGHTS: Final = script(read("rights"))
 
 # On a Cluster
 SEEK: Final = script(read("cluster/seek"))

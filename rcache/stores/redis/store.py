@@ -28,7 +28,7 @@ from rcache.stores.redis.records import (
     identity,
     spell_guards,
 )
-from rcache.stores.redis.scripts import Script
+from rcache.stores.redis.rights import Opening, Rights
 from rcache.stores.redis.sentinel import Sentinels
 from rcache.stores.redis.shared import ATTEMPTS, REASONS, SharedStore
 from rcache.stores.redis.steps import Step, Steps
@@ -53,7 +53,8 @@ class RedisStore(SharedStore[Step]):
         self.release_script = scripts.RELEASE
         self.repair_script = scripts.REPAIR
         self.way = _way(source, self._sequence)
-        self._trips = Trips(self.way, self._all_scripts, self.names.sweep.encode())
+        self._rights = Rights(self.names.sequence)
+        self._trips = Trips(self.way, self._opening, self.names.sweep.encode())
         self.guards: tuple[bytes, ...] = tuple(
             [key.encode() for shard in range(self.shards) for key in (self.names.guard(shard), self.names.marks(shard))]
         )
@@ -228,10 +229,10 @@ class RedisStore(SharedStore[Step]):
     async def _spend(self, step: Step, budget: Budget) -> Any:
         return await self._trips.spend(step.command, budget)
 
-    def _all_scripts(self) -> tuple[Script, ...]:
+    def _opening(self) -> Opening:
         often = (self.lookup_script, self.store_script, self.purge_script, self.hold_script, self.release_script)
         seldom = (self.flush_script, self.repair_script, self.table_script, self.strike_script, scripts.SWEEP)
-        return (*often, *seldom)
+        return Opening((*often, *seldom), self._rights)
 
 
 def _way(source: Source, sequence: bytes) -> Way:

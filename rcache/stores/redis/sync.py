@@ -10,7 +10,8 @@ import redis
 from redis import exceptions as driver
 
 from rcache.stores.redis.address import Way
-from rcache.stores.redis.scripts import Script, pack
+from rcache.stores.redis.rights import Opening
+from rcache.stores.redis.scripts import pack
 from rcache.stores.redis.wire import Counters
 
 KEPT = 4  # idle connections
@@ -27,9 +28,9 @@ class Idle(NamedTuple):
 class SyncPipe:
     """A few blocking connections, one call at a time on each. Safe in threads; not shared across a fork."""
 
-    def __init__(self, way: Way, scripts: Callable[[], tuple[Script, ...]], counters: Counters) -> None:
+    def __init__(self, way: Way, opening: Callable[[], Opening], counters: Counters) -> None:
         self._way = way
-        self._scripts = scripts
+        self._opening = opening
         self._counters = counters
         self._lock = threading.Lock()
         self._idle: list[Idle] = []
@@ -63,6 +64,13 @@ class SyncPipe:
         connection = self._way.sync_connection(timeout)
         generation = self._way.generation
         greet(self._way, connection)
+        try:
+            rights = self._opening().rights
+            connection.send_packed_command([rights.question])  # type: ignore[no-untyped-call]
+            rights.check(connection.read_response(disable_decoding=True))
+        except BaseException:
+            connection.disconnect()  # type: ignore[no-untyped-call]
+            raise
         return Idle(timeout, generation, connection)
 
     def _exchange(self, connection: redis.Connection, command: bytes, is_asking: bool) -> Any:
@@ -81,7 +89,7 @@ class SyncPipe:
 
     def _load(self, connection: redis.Connection) -> None:
         """Lets Redis know the scripts: it forgets them at each restart, and replicas never heard of them."""
-        for script in self._scripts():
+        for script in self._opening().scripts:
             connection.send_packed_command([pack((b"SCRIPT", b"LOAD", script.source))])  # type: ignore[no-untyped-call]
             connection.read_response()
 

@@ -14,7 +14,7 @@ from rcache.stores.redis.address import Way
 from rcache.stores.redis.breaker import Breaker
 from rcache.stores.redis.failures import DRIVER_ERRORS, REFUSALS, ReplicaError, refusal, translated
 from rcache.stores.redis.pipe import Pipe
-from rcache.stores.redis.scripts import Script
+from rcache.stores.redis.rights import Opening
 from rcache.stores.redis.sweeper import Sweeper
 from rcache.stores.redis.sync import SyncPipe
 from rcache.stores.redis.wire import Counters
@@ -30,10 +30,10 @@ class FullError(BackendError):
 class Trips:
     """Every way of one store to its server. Opens by itself, in each loop and thread that uses it."""
 
-    def __init__(self, way: Way, scripts: Callable[[], tuple[Script, ...]], sweeps: bytes) -> None:
+    def __init__(self, way: Way, opening: Callable[[], Opening], sweeps: bytes) -> None:
         self.counters = Counters()
         self._way = way
-        self._scripts = scripts
+        self._opening = opening
         self._sweeps = sweeps
         self._start_closed()
 
@@ -41,7 +41,7 @@ class Trips:
         self._breaker = Breaker()
         self._pipes: dict[asyncio.AbstractEventLoop, Pipe] = {}
         self._sweepers: dict[asyncio.AbstractEventLoop, Sweeper] = {}
-        self._sync = SyncPipe(self._way, self._scripts, self.counters)
+        self._sync = SyncPipe(self._way, self._opening, self.counters)
 
     @property
     def is_down(self) -> bool:
@@ -117,7 +117,7 @@ class Trips:
         pipe = self._pipes.get(loop)
         if pipe is None:
             self._forget_closed_loops()
-            pipe = self._pipes[loop] = Pipe(self._way, self._scripts(), self.counters)
+            pipe = self._pipes[loop] = Pipe(self._way, self._opening(), self.counters)
         return pipe
 
     def _sweeper(self, pipe: Pipe) -> Sweeper:

@@ -123,13 +123,18 @@ class Wire:
         return connection
 
     async def _load(self, connection: aredis.Connection) -> None:
-        """Lets Redis know the scripts: it forgets them at each restart, and replicas never heard of them."""
-        commands = [pack((b"SCRIPT", b"LOAD", script.source)) for script in self.pipe.scripts]
-        await connection.send_packed_command(commands, check_health=False)
-        replies = [await _read(connection) for _ in self.pipe.scripts]
+        """Lets Redis know the scripts, and asks whether they may be run.
+
+        It forgets them at each restart, and replicas never heard of them.
+        """
+        scripts, rights = self.pipe.opening
+        commands = [pack((b"SCRIPT", b"LOAD", script.source)) for script in scripts]
+        await connection.send_packed_command([*commands, rights.question], check_health=False)
+        *replies, forbidden = [await _read(connection) for _ in range(len(commands) + 1)]
         for reply in replies:
             if isinstance(reply, driver.RedisError):
                 raise reply
+        rights.check(forbidden)
 
     async def _serve(self, connection: aredis.Connection) -> None:
         """Sends the batch and hands out its replies. A connection that was closed while idle is opened anew, once."""

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from rcache.core.errors import BackendError
 from rcache.stores.redis.address import Address
-from rcache.stores.redis.breaker import Breaker
 from rcache.stores.redis.cluster.redirects import (
     ASKING,
     FIRST_PAUSE,
@@ -29,7 +28,7 @@ from rcache.stores.redis.cluster.slots import Node
 from rcache.stores.redis.cluster.topology import OPEN, PLAN, Topology, UnknownError
 from rcache.stores.redis.failures import DRIVER_ERRORS
 from rcache.stores.redis.pipe import Pipe
-from rcache.stores.redis.scripts import Script
+from rcache.stores.redis.rights import Opening
 from rcache.stores.redis.wire import Counters
 
 ERRORS = (*DRIVER_ERRORS, BackendError)
@@ -49,7 +48,6 @@ class Lane(NamedTuple):
 
     node: Node
     pipe: Pipe
-    breaker: Breaker
 
 
 class Flight:
@@ -71,10 +69,10 @@ class Flight:
 class Routes:
     """The ways of one event loop to the nodes of a Cluster."""
 
-    def __init__(self, topology: Topology, scripts: Callable[[], tuple[Script, ...]], counters: Counters) -> None:
+    def __init__(self, topology: Topology, opening: Callable[[], Opening], counters: Counters) -> None:
         self.loop = asyncio.get_running_loop()
         self._topology = topology
-        self._scripts = scripts
+        self._opening = opening
         self._counters = counters
         self._lanes: dict[Node, Lane] = {}
         self._learning: asyncio.Task[None] | None = None
@@ -89,8 +87,7 @@ class Routes:
                     reply = await flight.future
                     spent = max(spent, flight.spent())
                     if not (reply.__class__ is list and is_refusal(reply)):
-                        if flight.lane.breaker.is_open:
-                            flight.lane.breaker.succeed()
+                        self._topology.succeed(flight.lane.node)
                         outcomes.append(reply)
                         continue
                     error: BaseException = refused(reply)
@@ -112,15 +109,15 @@ class Routes:
         lane = self._lanes.get(node)
         if lane is None:
             lane = self._lane(node)
-        if lane.breaker.is_open and not lane.breaker.admits():
+        if not self._topology.admits(node):
             return BackendError(OPEN)
         command = ASKING + leg.command if is_asking else leg.command
         began = lane.pipe.attended()
         return Flight(leg, lane, lane.pipe.call(command, began + left, is_asking), began)
 
     def _lane(self, node: Node) -> Lane:
-        pipe = Pipe(self._topology.address(node), self._scripts(), self._counters)
-        lane = self._lanes[node] = Lane(node, pipe, self._topology.breaker(node))
+        pipe = Pipe(self._topology.address(node), self._opening(), self._counters)
+        lane = self._lanes[node] = Lane(node, pipe)
         return lane
 
     async def _follow(self, leg: Leg, asked: Node | None, error: BaseException, left: float) -> tuple[Any, float]:
@@ -160,7 +157,7 @@ class Routes:
             try:
                 reply = await flight.future
                 if not is_refusal(reply):
-                    flight.lane.breaker.succeed()
+                    self._topology.succeed(flight.lane.node)
                     return reply, spent + flight.spent()
                 error = refused(reply)
             except ERRORS as raised:
@@ -171,7 +168,7 @@ class Routes:
     def _failed(self, node: Node, error: BaseException) -> BackendError:
         failed = failure(error)
         if is_outage(error):
-            self._topology.breaker(node).fail(f"{node}: {failed}")
+            self._topology.fail(node, str(failed))
         return failed
 
     # Learning who serves what

@@ -35,7 +35,7 @@ from rcache.stores.redis.records import (
     identity,
     spell_guards,
 )
-from rcache.stores.redis.scripts import Script
+from rcache.stores.redis.rights import Opening, Rights
 from rcache.stores.redis.shared import ATTEMPTS, REASONS, SharedStore
 from rcache.stores.redis.steps import Step, Steps
 from rcache.stores.redis.trips import FullError
@@ -85,7 +85,8 @@ class ClusterStore(SharedStore[Moves]):
         ]
         self.sequence_step = Step(scripts.SEQUENCE, (self._sequence,), ())
         sweeps = [self.names.sweep_in(shard).encode() for shard in range(self.shards)]
-        self._trips = ClusterTrips(place.seeds, self._all_scripts, sweeps)
+        self._rights = Rights(self.names.sequence, is_cluster=True)
+        self._trips = ClusterTrips(place.seeds, self._opening, sweeps)
         self.way = SlotWay(self._trips.topology, self._trips.sync, slot_of(self._sequence))
         self._told = _leg(self.sequence_step)
         self._all_judges: tuple[tuple[bytes, bytes], tuple[Leg, ...]] = ((b"", b""), ())
@@ -278,12 +279,13 @@ class ClusterStore(SharedStore[Moves]):
             return replies(self._trips.attempt_sync((_leg(step),), timeout, probe))[0]
         return _kept_going(step, self._trips.attempt_sync(_legs(step), timeout, probe))
 
-    def _all_scripts(self) -> tuple[Script, ...]:
+    def _opening(self) -> Opening:
         often = (self.seek_script, scripts.SEQUENCE, self.judge_script, self.keep_script, self.register_script)
         writers = (self.number_script, self.mark_script, self.record_script, self.place_script, self.lift_script)
         seldom = (self.outdate_script, self.reckon_script, self.tend_script, self.bear_script)
         nodes = (self.table_script, self.strike_script)
-        return (*often, *writers, *seldom, *nodes, self.hand_over_script, scripts.GATHER, scripts.FREE)
+        sweep = (self.hand_over_script, scripts.GATHER, scripts.FREE)
+        return Opening((*often, *writers, *seldom, *nodes, *sweep), self._rights)
 
 
 def _leg(step: Step) -> Leg:

@@ -24,7 +24,7 @@ from rcache.stores.redis.cluster.redirects import (
 from rcache.stores.redis.cluster.routes import ASK_TIMEOUT, ERRORS, Leg
 from rcache.stores.redis.cluster.slots import Node
 from rcache.stores.redis.cluster.topology import OPEN, PLAN, Topology
-from rcache.stores.redis.scripts import Script
+from rcache.stores.redis.rights import Opening
 from rcache.stores.redis.sync import SyncPipe
 from rcache.stores.redis.wire import Counters
 
@@ -32,9 +32,9 @@ from rcache.stores.redis.wire import Counters
 class SyncRoutes:
     """The ways to the nodes of a Cluster for code without an event loop. Safe in threads; not shared across a fork."""
 
-    def __init__(self, topology: Topology, scripts: Callable[[], tuple[Script, ...]], counters: Counters) -> None:
+    def __init__(self, topology: Topology, opening: Callable[[], Opening], counters: Counters) -> None:
         self._topology = topology
-        self._scripts = scripts
+        self._opening = opening
         self._counters = counters
         self._lock = threading.Lock()
         self._pipes: dict[Node, SyncPipe] = {}
@@ -53,13 +53,13 @@ class SyncRoutes:
                 node = self._topology.owner(leg.slot)
             if node is None or time.monotonic() >= until:
                 return outcome or self._topology.unknown(leg.slot)
-            if not (probe or self._topology.breaker(node).admits()):
+            if not (probe or self._topology.admits(node)):
                 return BackendError(OPEN)
             try:
                 command = ASKING + leg.command if is_asking else leg.command
                 reply = self._pipe(node).call(command, timeout, is_asking)
                 if not is_refusal(reply):
-                    self._topology.breaker(node).succeed()
+                    self._topology.succeed(node)
                     return reply
                 error: BaseException = refused(reply)
             except ERRORS as raised:
@@ -80,7 +80,7 @@ class SyncRoutes:
                 node = self._topology.owner(leg.slot)
                 if node == asked or turn.heading is Heading.NOWHERE:
                     if is_outage(error):
-                        self._topology.breaker(asked).fail(f"{asked}: {outcome}")
+                        self._topology.fail(asked, str(outcome))
                     return outcome
         return outcome
 
@@ -89,7 +89,7 @@ class SyncRoutes:
             pipe = self._pipes.get(node)
             if pipe is None:
                 address = self._topology.address(node)
-                pipe = self._pipes[node] = SyncPipe(address, self._scripts, self._counters)
+                pipe = self._pipes[node] = SyncPipe(address, self._opening, self._counters)
             return pipe
 
     def learn(self) -> None:

@@ -64,13 +64,22 @@ class Topology:
             address = self._addresses[node] = self._seeds[0].at(*node)
         return address
 
-    def breaker(self, node: Node) -> Breaker:
-        """The breaker of a node."""
+    def admits(self, node: Node) -> bool:
+        """Whether a call may go to the node: always while it answers, else now and then as a probe."""
         breaker = self._breakers.get(node)
-        if breaker is None:
-            with self._lock:
-                breaker = self._breakers.setdefault(node, Breaker())
-        return breaker
+        return breaker is None or breaker.admits()
+
+    def succeed(self, node: Node) -> None:
+        """The node answered."""
+        breaker = self._breakers.get(node)
+        if breaker is not None:
+            breaker.succeed()
+
+    def fail(self, node: Node, reason: str) -> None:
+        """The node gave no answer that can be used."""
+        with self._lock:
+            breaker = self._breakers.setdefault(node, Breaker())
+        breaker.fail(f"{node}: {reason}")
 
     def informants(self, but: Node | None = None) -> list[Address]:
         """Whom to ask for the plan: every node that is known, in any order, then the seeds; `but` last."""

@@ -13,7 +13,7 @@ from rcache.stores.redis.cluster.routes import Leg, Routes
 from rcache.stores.redis.cluster.sweeper import ClusterSweeper
 from rcache.stores.redis.cluster.threads import SyncRoutes
 from rcache.stores.redis.cluster.topology import Topology
-from rcache.stores.redis.scripts import Script
+from rcache.stores.redis.rights import Opening
 from rcache.stores.redis.wire import Counters
 
 _INHERITED: list[object] = []  # connections of a parent process: closing them would disturb its event loop
@@ -25,20 +25,20 @@ class ClusterTrips:
     def __init__(
         self,
         seeds: tuple[Address, ...],
-        scripts: Callable[[], tuple[Script, ...]],
+        opening: Callable[[], Opening],
         sweeps: Sequence[bytes],
     ) -> None:
         """`sweeps` are the keys that list what is to be swept, by shard."""
         self.counters = Counters()
         self.topology = Topology(seeds)
-        self._scripts = scripts
+        self._opening = opening
         self._sweeps = sweeps
         self._start_closed()
 
     def _start_closed(self) -> None:
         self._routes: dict[asyncio.AbstractEventLoop, Routes] = {}
         self._sweepers: dict[asyncio.AbstractEventLoop, ClusterSweeper] = {}
-        self.sync = SyncRoutes(self.topology, self._scripts, self.counters)
+        self.sync = SyncRoutes(self.topology, self._opening, self.counters)
 
     @property
     def is_down(self) -> bool:
@@ -78,7 +78,7 @@ class ClusterTrips:
         routes = self._routes.get(loop)
         if routes is None:
             self._forget_closed_loops()
-            routes = self._routes[loop] = Routes(self.topology, self._scripts, self.counters)
+            routes = self._routes[loop] = Routes(self.topology, self._opening, self.counters)
         return routes
 
     def forget_parent(self) -> None:
