@@ -79,7 +79,11 @@ def _plain_candidate(history: list[Exchange], request: Request, settings: Settin
         exchange = history[place]
         if request.uri in invalidated(exchange):
             return None
-        if exchange.request.uri != request.uri or _changes_nothing(exchange, settings):
+        if exchange.request.uri != request.uri:
+            continue
+        if _changes_nothing(exchange, settings):
+            if is_personal(request, settings) and is_personal(exchange.request, settings):
+                return None  # requests like this one may be passed by for a while
             continue
         if not is_plainly_stored(history, place, settings):
             return None
@@ -99,11 +103,13 @@ def _changes_nothing(exchange: Exchange, settings: Settings) -> bool:
     response = exchange.response
     if exchange.request.method == "HEAD" or (exchange.request.method not in SAFE and response is None):
         return False
+    if response is not None and not response.is_complete:
+        return False  # its beginning may have told that it could not be stored
     stored = may_be_stored(exchange, settings)
     if isinstance(stored, Allowed):
         return False
     is_error = response is None or response.status in ERRORS
-    return is_error or response.status == 304 or stored.reason in (*OF_THE_REQUEST, "incomplete")
+    return is_error or response.status == 304 or stored.reason in OF_THE_REQUEST
 
 
 def _is_plain(state: Stored, request: Request, now: float, settings: Settings) -> bool:

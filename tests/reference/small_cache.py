@@ -130,7 +130,7 @@ class SmallCache:
         return found[-1] if found and self.is_for(found[-1], request) else None
 
     async def _forward(self, request: Request, entry: Stored | None, scope: Scope, send: Send) -> None:
-        conditions = _conditions(request, entry)
+        conditions = _conditions(entry)
         messages: list[Message] = []
         time = self.clock.time()
         try:
@@ -177,15 +177,12 @@ class SmallCache:
         await send({"type": "http.response.body"})
 
 
-def _conditions(request: Request, entry: Stored | None) -> Pairs:
-    """The stored response's validators in place of the client's conditions; with none, the client's."""
-    own: Pairs = ()
-    if entry is not None:
-        tag, modified = entity_tag(entry.headers), lines(entry.headers, "last-modified")
-        own += (("if-none-match", tag),) if tag is not None else ()
-        own += (("if-modified-since", modified[0]),) if modified else ()
-    names = ("if-none-match", "if-modified-since")
-    return own or tuple((name, value) for name, value in request.headers if name.lower() in names)
+def _conditions(entry: Stored | None) -> Pairs:
+    """The stored response's validators; the client's conditions are evaluated here."""
+    if entry is None:
+        return ()
+    tag, modified = entity_tag(entry.headers), lines(entry.headers, "last-modified")
+    return ((("if-none-match", tag),) if tag else ()) + ((("if-modified-since", modified[0]),) if modified else ())
 
 
 def _with(scope: Scope, conditions: Pairs) -> Scope:

@@ -71,11 +71,11 @@ def updated(state: Stored, exchange: Exchange, settings: Settings) -> Stored:
     assert exchange.response is not None
     new = tuple((n, v) for n, v in kept(exchange.response.headers, settings) if n.lower() != "content-length")
     replaced = {name.lower() for name, _ in new} | {"age", "date"}
-    headers = tuple((name, value) for name, value in state.headers if name.lower() not in replaced) + new
+    merged = tuple((name, value) for name, value in state.headers if name.lower() not in replaced) + new
     request_time, response_time, age_value, date_value = times(exchange, exchange.response.headers)
     return replace(
         state,
-        headers=headers,
+        headers=kept(merged, settings),
         requests=(*state.requests, exchange.request),
         request_time=request_time,
         response_time=response_time,
