@@ -25,11 +25,11 @@ import uvloop
 from tests.chaos.board import ITEMS, MONITOR, Board, is_held
 from tests.chaos.events import Events, around
 from tests.chaos.faults import Fault
-from tests.chaos.postgres import Postgres
 from tests.chaos.processes import Process, await_port, uvicorn
 from tests.chaos.proxy import Link
 from tests.chaos.topologies import TOPOLOGIES, ClusteredServers, Topology, WatchedServers
 from tests.clusters import Cluster
+from tests.postgres import PostgresServer
 from tests.sentinels import Sentinels
 from tests.servers import RedisServer, free_port
 
@@ -64,7 +64,7 @@ class Run:
     settings: Settings
     directory: Path
     topology: Topology
-    postgres: Postgres
+    postgres: PostgresServer
     board: Board
     events: Events
     nodes: dict[str, Process] = field(default_factory=dict)
@@ -100,7 +100,7 @@ def carry_out(settings: Settings) -> dict[str, Any]:
     """The result of one run."""
     with tempfile.TemporaryDirectory(prefix="rcache-chaos-") as name:
         directory = Path(name)
-        postgres = Postgres()
+        postgres = PostgresServer()
         try:
             topology: Topology = TOPOLOGIES[settings.redis]()
             try:
@@ -143,8 +143,8 @@ async def _carry_out(run: Run) -> dict[str, Any]:
     return _result(run, tallies, seconds)
 
 
-async def _make_table(postgres: Postgres) -> None:
-    connection = await asyncpg.connect(postgres.url)
+async def _make_table(postgres: PostgresServer) -> None:
+    connection = await asyncpg.connect(postgres.url(""))
     await connection.execute("CREATE TABLE item (id int PRIMARY KEY, version bigint NOT NULL) WITH (fillfactor = 50)")
     await connection.executemany("INSERT INTO item VALUES ($1, 1)", [(item,) for item in range(ITEMS)])
     await connection.close()
@@ -178,7 +178,7 @@ def _environment(run: Run, name: str) -> dict[str, str]:
         "CHAOS_BOARD": str(run.directory / "board"),
         "CHAOS_EVENTS": str(run.directory / "events"),
         "CHAOS_READ": str(run.directory / "read"),
-        "CHAOS_POSTGRES": run.postgres.url,
+        "CHAOS_POSTGRES": run.postgres.url(""),
         "CHAOS_LEASE": str(settings.lease),
         "CHAOS_COMMIT": str(settings.longest_commit),
         "CHAOS_CONNECTIONS": str(settings.connections),
@@ -200,7 +200,7 @@ async def _monitor(run: Run) -> None:
 
     Only of what is held: who invalidates after the COMMIT is promised nothing before that has returned.
     """
-    connection = await asyncpg.connect(run.postgres.url)
+    connection = await asyncpg.connect(run.postgres.url(""))
     known = dict.fromkeys(range(ITEMS), 0)
     while True:
         for row in await connection.fetch("SELECT id, version FROM item"):
