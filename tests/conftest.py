@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.clusters import Cluster
 from tests.postgres import PostgresServer
 from tests.sentinels import Sentinels
 from tests.servers import RedisServer
+
+# A busy machine is no defect: no example has a time to keep to.
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
