@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.clusters import Cluster
 from tests.postgres import PostgresServer
@@ -13,7 +13,7 @@ from tests.sentinels import Sentinels
 from tests.servers import RedisServer
 
 # A busy machine is no defect: no example has a time to keep to.
-settings.register_profile("untimed", settings(), deadline=None)
+settings.register_profile("untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 
