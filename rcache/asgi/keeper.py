@@ -57,6 +57,7 @@ class Keeper:
         self._cache = errand.cache
         self._plan = errand.plan
         self.request = RequestScope(errand.cache, set())
+        self._status = 0
         self._received = errand.looked_up  # when the answer's start came, by the store's clock
         # Mounts move the root path on the way in, and leave it there.
         self._place = {"path": errand.scope["path"], "root_path": errand.scope.get("root_path", "")}
@@ -64,7 +65,7 @@ class Keeper:
     def verdict(self, status: int, headers: RawHeaders) -> Verdict:
         """Whether such an answer may be stored."""
         errand, now = self._errand, self._cache.clock.time()
-        self._received = errand.now
+        self._received, self._status = errand.now, status
         return may_store(
             status,
             headers,
@@ -83,10 +84,12 @@ class Keeper:
     def note(self, reason: str, detail: str = "") -> None:
         """Lets those go who wait for this run, and remembers what lies in the URL."""
         self._errand.land(Ending.ALONE)
-        personal = self._errand.personal
+        errand, personal = self._errand, self._errand.personal
         if reason in _LASTING:
             told = personal if reason == "credentials" and personal else reason
-            self._cache.uncacheable.note(self._errand.ask.key, personal is not None, told)
+            # An error page says nothing of the URL, and what is stored of it already is not to be passed by.
+            if self._status < 500 and errand.former is None and not errand.names:
+                self._cache.uncacheable.note(errand.ask.key, personal is not None, told)
             self._plan.tell_once(told)
         elif reason in ("tag", "stale"):
             self._plan.tell_once(reason, detail)

@@ -316,3 +316,24 @@ async def test_an_application_that_raises_with_nothing_to_cover_for_it_raises(ca
     client, _ = standing(cache, Reply(error=RuntimeError("no database")))
     with pytest.raises(RuntimeError, match="no database"):
         await client.get("/")
+
+
+async def test_a_refresh_that_fails_with_an_error_page_leaves_the_stale_answer_in_use(
+    cache: Cache, clock: HandClock
+) -> None:
+    stale = Reply(headers=[("cache-control", "max-age=5, stale-while-revalidate=600")])
+    client, _ = standing(cache, stale, Reply(503, [("cache-control", "no-store")], b"down"))
+    await client.get("/")
+    clock.advance(6)
+    for _ in range(3):
+        answer = await client.get("/")
+        assert (answer.status, answer.body, answer.is_hit) == (200, b"body", True)
+        await cache.refreshes.wait()
+
+
+async def test_an_error_page_of_one_variant_does_not_hide_the_others(cache: Cache) -> None:
+    german = [("cache-control", "max-age=60"), ("vary", "accept-language")]
+    client, _ = standing(cache, Reply(headers=german), Reply(503, [("vary", "*"), ("cache-control", "max-age=60")]))
+    await client.get("/", {"accept-language": "de"})
+    assert (await client.get("/", {"accept-language": "en"})).status == 503
+    assert (await client.get("/", {"accept-language": "de"})).is_hit
