@@ -71,12 +71,17 @@ def value_tag(name: str, column: str, value: object) -> str | None:
     """`user?org_id=7`; `user?org_id` for NULL; None where the value makes no tag that anybody could have written."""
     if value is None:
         return f"{name}?{column}"
-    if not isinstance(value, _TELLING) or isinstance(value, datetime):
+    if not is_telling(value):
         return None
     try:
         return check_tag(f"{name}?{column}={written(value, column)}")
     except TagError:
         return None
+
+
+def is_telling(value: object) -> bool:
+    """Whether equal values of this type are always written alike."""
+    return isinstance(value, _TELLING) and not isinstance(value, datetime)
 
 
 def families(tags: Iterable[str]) -> list[str]:
