@@ -1,0 +1,82 @@
+"""Rows that were loaded as objects: each adds its own tag, for each table that it has a part in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Table, event
+from sqlalchemy.orm import Mapper
+
+from rcache.core.reads import Reads
+from rcache.current import gathering
+
+Finder = Callable[[Table], str | None]
+"""The name in tags of a table that is tracked."""
+
+Parts = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class Entities:
+    """Follows what sessions load, for every engine that is tracked."""
+
+    def __init__(self) -> None:
+        self._finders: list[Finder] = []
+        self._parts: dict[Mapper[Any], Parts] = {}
+
+    def add(self, finder: Finder) -> None:
+        """Tables that it knows count from here on."""
+        if not self._finders:
+            event.listen(Mapper, "load", self._on_load, raw=True)
+            event.listen(Mapper, "refresh", self._on_refresh, raw=True)
+        self._finders.append(finder)
+        self._parts = {}
+
+    def remove(self, finder: Finder) -> None:
+        """They count no more."""
+        self._finders.remove(finder)
+        self._parts = {}
+        if not self._finders:
+            event.remove(Mapper, "load", self._on_load)
+            event.remove(Mapper, "refresh", self._on_refresh)
+
+    def forget(self) -> None:
+        """What tables are called may have changed."""
+        self._parts = {}
+
+    def _on_load(self, state: Any, context: Any) -> None:
+        reads = gathering.get()
+        if reads is not None:
+            self._note(reads, state)
+
+    def _on_refresh(self, state: Any, context: Any, names: Any) -> None:
+        reads = gathering.get()
+        if reads is not None:
+            self._note(reads, state)
+
+    def _note(self, reads: Reads, state: Any) -> None:
+        parts = self._parts.get(state.mapper)
+        if parts is None:
+            parts = self._parts[state.mapper] = self._parts_of(state.mapper)
+        for name, attributes in parts:
+            values = tuple([state.dict.get(attribute) for attribute in attributes])
+            if None in values:
+                reads.table(name)
+            else:
+                reads.row(name, values)
+
+    def _parts_of(self, mapper: Mapper[Any]) -> Parts:
+        """The tables of a class, and the attributes that hold their primary keys."""
+        found = []
+        for table in mapper.tables:
+            name = next((name for finder in self._finders if (name := finder(table)) is not None), None)
+            if isinstance(table, Table) and name is not None:
+                columns = list(table.primary_key.columns)
+                known = all(column in mapper._columntoproperty for column in columns)
+                keys = tuple([mapper.get_property_by_column(column).key for column in columns] if known else [])
+                found.append((name, keys or ("",)))
+        return tuple(found)
+
+
+entities = Entities()
+"""The process's own: mappers belong to no engine."""
