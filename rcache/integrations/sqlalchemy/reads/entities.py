@@ -69,8 +69,10 @@ class Entities:
         """The tables of a class, and the attributes that hold their primary keys."""
         found = []
         for table in mapper.tables:
+            if not isinstance(table, Table):
+                continue
             name = next((name for finder in self._finders if (name := finder(table)) is not None), None)
-            if isinstance(table, Table) and name is not None:
+            if name is not None:
                 columns = list(table.primary_key.columns)
                 known = all(column in mapper._columntoproperty for column in columns)
                 keys = tuple([mapper.get_property_by_column(column).key for column in columns] if known else [])

@@ -12,10 +12,10 @@ changes with the book, and what the author is like changes with that row alone. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Column, Table
+from sqlalchemy import Column, ForeignKeyConstraint, Table
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList, ColumnClause
 from sqlalchemy.sql.visitors import iterate
@@ -24,22 +24,23 @@ from rcache.integrations.sqlalchemy.reads.probe import Block, Sight
 from rcache.integrations.sqlalchemy.reads.scopes import Field, Joined
 
 
-def keyed_parts(sight: Sight, block: Block, field: Field, tables: dict[Any, Table]) -> set[Any]:
-    """The parts of FROM whose rows' own tags are enough, where foreign keys are enforced."""
+def keyed_parts(
+    sight: Sight, block: Block, field: Field, tables: Mapping[Any, Table], is_view: Callable[[Table], bool]
+) -> set[Any]:
+    """The parts of FROM whose rows' own tags are enough, where foreign keys are enforced; of a view they never are."""
     if not block.is_whole or sum(each.is_whole for each in sight.blocks) != 1 or _collapses(block.select):
         return set()
-    loaded = {part for part in tables if part in _loaded(sight.state, tables)}
-    found: dict[Any, Joined] = {}
-    for part in loaded:
-        joined = _by_key(part, tables, field)
-        if joined is not None:
-            found[part] = joined
+    keys = _Keys(tables, field, is_view)
+    loaded = _loaded(sight.state, tables)
     filters = _filters(block, field)
-    ties = _ties(field, [each for each in field.joins if _never_filters(each, tables)])
+    ties = _ties(field, [each for each in field.joins if _never_filters(each, keys)])
     return {
         part
-        for part in found
-        if part not in filters and ties.get(part, set()) <= {column.key for column in tables[part].primary_key.columns}
+        for part, table in tables.items()
+        if part in loaded
+        and part not in filters
+        and keys.joins(part)
+        and ties.get(part, set()) <= {column.key for column in table.primary_key.columns}
     }
 
 
@@ -47,61 +48,62 @@ def _collapses(select: Any) -> bool:
     return bool(select._distinct or select._distinct_on or select._group_by_clauses or select._having_criteria)
 
 
-def _by_key(part: Any, tables: dict[Any, Table], field: Field) -> Joined | None:
-    """The join that finds the part's row by its primary key, from a foreign key to it."""
-    for joined in field.joins:
-        if joined.is_full or (joined.missing is not None and field.parts.get(part) is not joined.missing):
-            continue
-        if _is_key(joined, part, tables):
-            return joined
-    return None
+class _Keys:
+    """Which joins find which row by its primary key, from a foreign key to it."""
 
+    def __init__(self, tables: Mapping[Any, Table], field: Field, is_view: Callable[[Table], bool]) -> None:
+        self.tables = tables
+        self._field = field
+        self._is_view = is_view
 
-def _is_key(joined: Joined, part: Any, tables: dict[Any, Table]) -> bool:
-    pairs = {}
-    other: set[Any] = set()
-    for clause in _flat(joined.condition):
-        pair = _pair(clause, part)
-        if pair is not None:
-            pairs[pair[0]] = pair[1]
-            other.add(pair[1].table)
-    table = tables[part]
-    key = {column.key for column in table.primary_key.columns}
-    if pairs.keys() != key or len(other) != 1:
-        return False
-    return any(
-        {element.parent: element.column.key for element in constraint.elements}
-        == {_base(column): own for own, column in pairs.items()}
-        for constraint in _constraints(pairs.values(), table)
-    )
+    def joins(self, part: Any) -> bool:
+        """Whether one finds the part's row, and what may be missing is the part."""
+        return any(
+            self.finds(joined, part)
+            for joined in self._field.joins
+            if not joined.is_full and (joined.missing is None or self._field.parts.get(part) is joined.missing)
+        )
 
+    def finds(self, joined: Joined, part: Any) -> bool:
+        """Whether this one does."""
+        pairs = dict(pair for clause in _flat(joined.condition) if (pair := _pair(clause, part)) is not None)
+        table = self.tables[part]
+        if pairs.keys() != {column.key for column in table.primary_key.columns}:
+            return False
+        if len({id(_plain(other.table)) for other in pairs.values()}) != 1:
+            return False
+        wanted = {_base(other): own for own, other in pairs.items()}
+        return any(
+            {element.parent: element.column.key for element in constraint.elements} == wanted
+            for constraint in self._constraints(wanted, table)
+        )
 
-def _constraints(columns: Iterable[Any], table: Table) -> Iterator[Any]:
-    """The foreign keys to the table from that of the columns."""
-    for owner in {base.table for base in map(_base, columns) if isinstance(base, Column)}:
-        if isinstance(owner, Table):
-            yield from [each for each in owner.foreign_key_constraints if each.referred_table is table]
+    def _constraints(self, columns: Iterable[Any], table: Table) -> Iterator[ForeignKeyConstraint]:
+        for owner in {column.table for column in columns if isinstance(column, Column)}:
+            if isinstance(owner, Table) and not self._is_view(owner):
+                yield from [each for each in owner.foreign_key_constraints if each.referred_table is table]
 
 
 def _pair(clause: Any, part: Any) -> tuple[str, Any] | None:
     """The part's own column, and that of another part, where the clause says that they are equal."""
     if not isinstance(clause, BinaryExpression) or clause.operator is not operators.eq:
         return None
-    for own, other in ((clause.left, clause.right), (clause.right, clause.left)):
+    left: Any = clause.left
+    right: Any = clause.right
+    for own, other in ((left, right), (right, left)):
         if _is_column(own) and _is_column(other) and own.table == part and other.table != part:
-            return own.key, other
+            return str(own.key), other
     return None
 
 
-def _never_filters(joined: Joined, tables: dict[Any, Table]) -> bool:
-    """Whether no row is left out by the join: it may be missing, or the foreign key is never NULL."""
+def _never_filters(joined: Joined, keys: _Keys) -> bool:
+    """Whether no row is left out by the join: the other may be missing, or its foreign key is never NULL."""
     if joined.missing is not None:
-        return not joined.is_full
-    for part in tables:
-        if _is_key(joined, part, tables) and len(list(_flat(joined.condition))) == len(
-            tables[part].primary_key.columns
-        ):
-            pairs = [_pair(clause, part) for clause in _flat(joined.condition)]
+        return True
+    clauses = list(_flat(joined.condition))
+    for part in keys.tables:
+        pairs = [_pair(clause, part) for clause in clauses]
+        if not joined.is_full and None not in pairs and keys.finds(joined, part):
             return all(pair is not None and getattr(_base(pair[1]), "nullable", True) is False for pair in pairs)
     return False
 
@@ -122,20 +124,27 @@ def _ties(field: Field, harmless: list[Joined]) -> dict[Any, set[str]]:
     found: dict[Any, set[str]] = {}
     for joined in field.joins:
         is_harmless = joined in harmless and _is_plain(joined.condition)
-        for column in iterate(joined.condition):
-            if _is_column(column) and not (is_harmless and field.parts.get(column.table) is not joined.missing):
+        for column in _columns(joined.condition):
+            if not (is_harmless and field.parts.get(column.table) is not joined.missing):
                 found.setdefault(column.table, set()).add(column.key)
     return found
 
 
+def _plain(part: Any) -> Any:
+    """The part without annotations: one object for each."""
+    return part._deannotate() if hasattr(part, "_deannotate") else part
+
+
 def _note(element: Any, found: dict[Any, set[str]]) -> None:
+    for column in _columns(element):
+        found.setdefault(column.table, set()).add(column.key)
+
+
+def _columns(element: Any) -> Iterator[Any]:
+    """The columns anywhere in it."""
     for each in iterate(element):
         if _is_column(each):
-            found.setdefault(each.table, set()).add(each.key)
-
-
-def _parts(condition: Any) -> set[Any]:
-    return {each.table for each in iterate(condition) if _is_column(each)}
+            yield each
 
 
 def _is_plain(condition: Any) -> bool:
@@ -163,7 +172,7 @@ def _base(column: Any) -> Any:
     return bases[0] if len(bases) == 1 else None
 
 
-def _loaded(state: Any, tables: dict[Any, Table]) -> set[Any]:
+def _loaded(state: Any, tables: Mapping[Any, Table]) -> set[Any]:
     """The parts whose every row becomes an object."""
     entities = getattr(state, "_entities", None)
     if entities is None or any("query_expression" in map(str, key) for key in state.attributes):
@@ -175,7 +184,7 @@ def _loaded(state: Any, tables: dict[Any, Table]) -> set[Any]:
     alone: set[Any] = set()
     for entity in entities:
         if not hasattr(entity, "mapper") or not hasattr(entity, "entity_zero") or hasattr(entity, "column"):
-            alone |= _parts(entity.column) if hasattr(entity, "column") else set(tables)
+            alone |= {column.table for column in _columns(entity.column)} if hasattr(entity, "column") else set(tables)
     return {
         part
         for part, table in tables.items()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Final, Protocol
 
 from sqlalchemy import Dialect, Table
+from sqlalchemy.sql.elements import ColumnClause
 from sqlalchemy.sql.selectable import Alias, TableClause
 
 from rcache.core.reads import Reads
@@ -273,15 +274,15 @@ class _Planning:
         if not isinstance(part, TableClause):
             return None
         table = self._known.table(part)
-        if table is None or self._known.behind(table.name) is not None or self._known.is_view(table.name):
-            return None
-        return table
+        return None if table is None or self._is_view(table) else table
+
+    def _is_view(self, table: Table) -> bool:
+        return self._known.behind(table.name) is not None or self._known.is_view(table.name)
 
     def _node(self, column: Any) -> Node | None:
-        source = getattr(column, "table", None)
-        key = getattr(column, "key", None)
-        if source is None or not isinstance(key, str) or getattr(column, "is_literal", True):
+        if not isinstance(column, ColumnClause) or column.table is None or column.is_literal:
             return None
+        source, key = column.table, str(column.key)
         table = self._table(source)
         if table is None:
             return Node(source, key, kind_of(column.type, self._dialect))
@@ -318,7 +319,7 @@ class _Planning:
         tables = {part: table for part in field.parts if (table := self._table(part)) is not None}
         if block.shows_all and not block.is_exists:
             self._seen_whole.update(tables)
-        keyed = keyed_parts(self._sight, block, field, tables) if len(tables) > 1 else set()
+        keyed = keyed_parts(self._sight, block, field, tables, self._is_view) if len(tables) > 1 else set()
         known: dict[int, Any] = {}
         for part, table in tables.items():
             scope = field.parts[part]

@@ -7,13 +7,10 @@ column, table, function and text that is written passes here, and every SELECT w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy.sql import operators
-from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.visitors import iterate
 
 
@@ -128,9 +125,15 @@ class _Eyes:
         return text
 
 
-@lru_cache(maxsize=50)
-def _with_eyes(compiler: type[SQLCompiler]) -> type[Any]:
-    return type(f"Watched{compiler.__name__}", (_Eyes, compiler), {})
+_watched: dict[Any, Any] = {}
+
+
+def _with_eyes(compiler: Any) -> Any:
+    """A dialect's compiler that sees; there are as many as there are dialects."""
+    found = _watched.get(compiler)
+    if found is None:
+        found = _watched[compiler] = type(f"Watched{compiler.__name__}", (_Eyes, compiler), {})
+    return found
 
 
 def look(compiled: Any) -> Sight:
@@ -144,19 +147,9 @@ def look(compiled: Any) -> Sight:
         schema_translate_map=compiled.schema_translate_map,
         render_schema_translate=False,
     )
-    if watched.string != _sent(compiled):
-        raise UnlikeError
+    if watched.string != compiled.string or [*watched.bind_names.values()] != [*compiled.bind_names.values()]:
+        raise UnlikeError(watched.string)
     sight: Sight = watched.sight
     sight.binds = watched.bind_names
     sight.state = getattr(watched, "compile_state", None)
     return sight
-
-
-def _sent(compiled: Any) -> str:
-    text: str = compiled.string
-    return text
-
-
-def parts(from_: Any) -> Iterable[Any]:
-    """Everything within an element of FROM."""
-    return iterate(from_)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -71,7 +71,8 @@ class Reader:
         try:
             plan = self._plan(connection, sql, context)
             is_enforced = plan.needs_foreign_keys and self._enforces(connection)
-            for given in context.compiled_parameters or ({},):
+            several: Sequence[Mapping[str, Any]] = context.compiled_parameters or ({},)
+            for given in several:
                 plan.tell(reads, _listed(context, given), is_enforced=is_enforced)
         finally:
             gathering.reset(token)
@@ -82,6 +83,8 @@ class Reader:
             self.forget()
         if self._views is None:
             self._views = self._ask_views(connection)
+            if self._views is None:
+                return Plan(refusals=("views: the database does not tell them",))
         compiled = context.compiled
         if compiled is None or not self._is_familiar:
             return self._by_words(sql)
@@ -107,7 +110,14 @@ class Reader:
 
     # What the database says
 
-    def _ask_views(self, connection: Connection) -> frozenset[str]:
+    def _ask_views(self, connection: Connection) -> frozenset[str] | None:
+        try:
+            return self._named_views(connection)
+        except SQLAlchemyError:
+            logger.warning("what is read is not cached: the database does not tell its views", exc_info=True)
+            return None
+
+    def _named_views(self, connection: Connection) -> frozenset[str]:
         found: set[str] = set()
         schemas = {table.schema for table in self.tables()}
         inspector = inspect(connection)

@@ -1,7 +1,7 @@
 """A condition as alternatives of equalities.
 
-`x = 5 AND (y = 1 OR z IN (2, 3))` holds only where one of its alternatives does: (x = 5, y = 1) or (x = 5, z among 2, 3). What is no
-equality, and every NOT, is left out: an alternative then allows more than the condition does, never less.
+`x = 5 AND (y = 1 OR z IN (2, 3))` holds only where one of its alternatives does: (x = 5, y = 1) or (x = 5, z among 2, 3). What is
+no equality, and every NOT, is left out: an alternative then allows more than the condition does, never less.
 """
 
 from __future__ import annotations

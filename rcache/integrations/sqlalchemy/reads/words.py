@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from rcache.integrations.sqlalchemy.reads.functions import CHANGING, KNOWN, WORDS
@@ -14,6 +15,7 @@ from rcache.integrations.sqlalchemy.reads.functions import CHANGING, KNOWN, WORD
 _SKIPPED: Final = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
 _TOKEN: Final = re.compile(r'"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\]|\w+|[^\s\w]')
 _OPENING: Final = frozenset(("from", "join"))
+_WITH_FROM: Final = frozenset(("extract", "substring", "trim", "overlay", "position"))
 _SILENT: Final = frozenset(
     ("set", "begin", "start", "savepoint", "release", "rollback", "commit", "end", "listen", "reset")
 )
@@ -35,7 +37,7 @@ def read_words(text: str, *, is_part: bool = False) -> Words:
     """What the words of a statement tell, or those of a part of one."""
     bare = text if "\\" in text else _SKIPPED.sub(" '' ", text)
     tokens = [_plain(token) for token in _TOKEN.findall(bare)]
-    first = next((token for token in tokens if token not in ("(",)), "")
+    first = next((token for token in tokens if token != "("), "")
     made = _made(tokens)
     names = _sources(tokens) - made
     words = frozenset(token for token in tokens if token[:1].isalnum() or token[:1] == "_")
@@ -58,10 +60,10 @@ def _plain(token: str) -> str:
 
 
 def _made(tokens: list[str]) -> set[str]:
-    """The names of common table expressions: `name AS (`, `name (columns) AS (`; and of tables whose columns are listed."""
+    """The names of common table expressions: `name AS (`, `name (columns) AS (`."""
     found = set()
-    for index, token in enumerate(tokens):
-        if token == "as" and tokens[index + 1 : index + 2] in (["("], ["materialized"], ["not"]) and index:
+    for index, (word, after) in enumerate(pairwise(tokens)):
+        if word == "as" and index and after in ("(", "materialized", "not"):
             before = index - 1
             if tokens[before] == ")":
                 while before > 0 and tokens[before] != "(":
@@ -72,10 +74,17 @@ def _made(tokens: list[str]) -> set[str]:
 
 
 def _sources(tokens: list[str]) -> set[str]:
-    """The names that rows are taken from."""
+    """The names that rows are taken from: not what follows FROM in `extract(year FROM day)`."""
     found: set[str] = set()
-    for index, token in enumerate(tokens):
-        if token in _OPENING and (index == 0 or tokens[index - 1] != "distinct"):
+    called: list[str] = []
+    for index, word in enumerate(tokens):
+        if word == "(":
+            called.append(tokens[index - 1] if index else "")
+        elif word == ")" and called:
+            called.pop()
+        elif (
+            word in _OPENING and not (called and called[-1] in _WITH_FROM) and tokens[index - 1 : index] != ["distinct"]
+        ):
             _list(tokens, index + 1, found)
     return found
 

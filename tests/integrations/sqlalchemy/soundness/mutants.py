@@ -29,7 +29,9 @@ MUTANTS: dict[str, Mutant] = {}
 
 def breaking(shapes: str, writes: str) -> Any:
     def note(breaks: Mutation) -> Mutation:
-        MUTANTS[breaks.__name__] = Mutant(breaks.__name__, contextmanager(breaks), tuple(shapes.split()), tuple(writes.split()))
+        MUTANTS[breaks.__name__] = Mutant(
+            breaks.__name__, contextmanager(breaks), tuple(shapes.split()), tuple(writes.split())
+        )
         return breaks
 
     return note
@@ -97,17 +99,12 @@ def only_what_is_shown_is_used() -> Iterator[None]:
 
 @breaking("joined_without_a_foreign_key", "a_member_that_notes_know")
 def a_key_needs_no_foreign_key() -> Iterator[None]:
-    class Anything:
-        elements = ()
-
-    original = keyed._is_key
-
-    def is_key(joined: Any, part: Any, tables: Any) -> bool:
+    def finds(self: Any, joined: Any, part: Any) -> bool:
         pairs = [keyed._pair(clause, part) for clause in keyed._flat(joined.condition)]
         own = {pair[0] for pair in pairs if pair is not None}
-        return original(joined, part, tables) or own == {each.key for each in tables[part].primary_key.columns}
+        return own == {each.key for each in self.tables[part].primary_key.columns}
 
-    with replaced(keyed, "_is_key", is_key):
+    with replaced(keyed._Keys, "finds", finds):
         yield
 
 
@@ -178,7 +175,7 @@ def every_subquery_is_correlated() -> Iterator[None]:
 
     def compose(self: Any, text: Any, select: Any, state: Any, inner: Any, froms: Any, *args: Any) -> Any:
         result = original(self, text, select, state, inner, froms, *args)
-        around = {each for block in self._open[:-1] for part in block.froms for each in probe.parts(part)}
+        around = {each for block in self._open[:-1] for part in block.froms for each in probe.iterate(part)}
         block = self._open[-1]
         block.froms = tuple(each for each in block.froms if each not in around)
         return result

@@ -257,7 +257,9 @@ def all_of_a_table(r: random.Random) -> Question:
 def a_page(r: random.Random) -> Question:
     where = Article.is_public if r.random() < 0.5 else Article.author_id == any_id(r)
     order = r.choice((Article.stars, Article.stars.desc(), Article.title))
-    return ordered(select(Article.id, Article.title).where(where).order_by(order, Article.id).limit(3).offset(r.randint(0, 1)))
+    return ordered(
+        select(Article.id, Article.title).where(where).order_by(order, Article.id).limit(3).offset(r.randint(0, 1))
+    )
 
 
 @shape(exact=True)
@@ -328,7 +330,9 @@ def joined_in_where(r: random.Random) -> Question:
 
 @shape(exact=True)
 def joinedload_of_one(r: random.Random) -> Question:
-    return objects(select(Article).options(joinedload(Article.author)).where(Article.stars == r.randint(0, 3)), "author")
+    return objects(
+        select(Article).options(joinedload(Article.author)).where(Article.stars == r.randint(0, 3)), "author"
+    )
 
 
 @shape(exact=True)
@@ -355,7 +359,9 @@ def selectinload_of_labels(r: random.Random) -> Question:
 
 @shape(exact=True)
 def selectinload_of_one(r: random.Random) -> Question:
-    return objects(select(Comment).options(selectinload(Comment.writer)).where(Comment.article_id == any_id(r)), "writer")
+    return objects(
+        select(Comment).options(selectinload(Comment.writer)).where(Comment.article_id == any_id(r)), "writer"
+    )
 
 
 @shape(exact=True)
@@ -371,7 +377,9 @@ def two_objects_in_a_row(r: random.Random) -> Question:
 
 @shape()
 def an_object_beside_a_column(r: random.Random) -> Question:
-    statement = select(Article, User.name).join(User, User.id == Article.author_id).where(Article.stars == r.randint(0, 3))
+    statement = (
+        select(Article, User.name).join(User, User.id == Article.author_id).where(Article.stars == r.randint(0, 3))
+    )
     return lambda s: sorted(((row_of(one), two) for one, two in s.execute(statement)), key=repr)
 
 
@@ -426,7 +434,9 @@ def through_an_association(r: random.Random) -> Question:
 @shape()
 def with_itself(r: random.Random) -> Question:
     other = aliased(Place)
-    return rows(select(Place.name, other.name).join(other, other.id == Place.parent_id).where(other.id == r.randint(1, 5)))
+    return rows(
+        select(Place.name, other.name).join(other, other.id == Place.parent_id).where(other.id == r.randint(1, 5))
+    )
 
 
 @shape()
@@ -533,7 +543,12 @@ def compared_with_all(r: random.Random) -> Question:
 
 @shape()
 def from_a_subquery(r: random.Random) -> Question:
-    inner = select(Article.author_id, func.count().label("n")).where(Article.is_public).group_by(Article.author_id).subquery()
+    inner = (
+        select(Article.author_id, func.count().label("n"))
+        .where(Article.is_public)
+        .group_by(Article.author_id)
+        .subquery()
+    )
     return rows(select(User.name, inner.c.n).join(inner, inner.c.author_id == User.id).where(User.id == any_id(r)))
 
 

@@ -136,7 +136,9 @@ def many_to_many(s: Session, r: random.Random) -> None:
 @in_a_session
 def new_objects(s: Session, r: random.Random) -> None:
     if r.random() < 0.5:
-        s.add(Article(id=free_id(s, Article), **{**article_values(r), "author_id": getattr(some(s, r, User), "id", None)}))
+        s.add(
+            Article(id=free_id(s, Article), **{**article_values(r), "author_id": getattr(some(s, r, User), "id", None)})
+        )
     else:
         s.add(User(id=free_id(s, User), **user_values(r)))
     if r.random() < 0.3:
@@ -234,7 +236,10 @@ def follows(s: Session, r: random.Random) -> None:
 def bulk_save(s: Session, r: random.Random) -> None:
     first = free_id(s, Note)
     s.bulk_save_objects(
-        [Note(id=first + 20 + each, about=r.randint(1, ROWS), about_text=f"0{each}", text=r.choice(WORDS)) for each in (0, 1)]
+        [
+            Note(id=first + 20 + each, about=r.randint(1, ROWS), about_text=f"0{each}", text=r.choice(WORDS))
+            for each in (0, 1)
+        ]
     )
 
 
@@ -261,7 +266,11 @@ def update_where(s: Session, r: random.Random) -> None:
 
 @in_a_session
 def update_with_an_expression(s: Session, r: random.Random) -> None:
-    s.execute(update(Article).where(Article.word == r.choice(WORDS)).values(stars=(Article.stars + 1) % 4, score=Article.score))
+    s.execute(
+        update(Article)
+        .where(Article.word == r.choice(WORDS))
+        .values(stars=(Article.stars + 1) % 4, score=Article.score)
+    )
 
 
 @in_a_session
@@ -280,7 +289,9 @@ def delete_where(s: Session, r: random.Random) -> None:
 @in_a_session
 def executemany(s: Session, r: random.Random) -> None:
     table = User.__table__
-    statement = update(table).where(table.c.id == bindparam("which")).values(age=bindparam("to"), nick=bindparam("called"))
+    statement = (
+        update(table).where(table.c.id == bindparam("which")).values(age=bindparam("to"), nick=bindparam("called"))
+    )
     s.connection().execute(
         statement,
         [{"which": r.randint(1, ROWS), "to": r.choice((None, 1, 2, 5)), "called": r.choice(WORDS)} for _ in (0, 1)],
@@ -430,5 +441,3 @@ def replenish(engine: Engine, r: random.Random) -> None:
         if s.scalar(select(func.count()).select_from(Label)) < 4:
             s.add(Label(id=free_id(s, Label), word=r.choice(WORDS)))
         s.commit()
-
-
