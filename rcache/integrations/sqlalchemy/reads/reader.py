@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Table, inspect
+from sqlalchemy import Connection, Engine, Table, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from rcache.current import gathering
 from rcache.integrations.sqlalchemy.images import OWN
 from rcache.integrations.sqlalchemy.names import mappings_version
+from rcache.integrations.sqlalchemy.reads.drivers import Drivers
 from rcache.integrations.sqlalchemy.reads.entities import entities
 from rcache.integrations.sqlalchemy.reads.plan import Plan, plan_of, plan_of_words
+from rcache.integrations.sqlalchemy.reads.sessions import look, sessions
 from rcache.integrations.sqlalchemy.reads.trial import is_familiar
 from rcache.integrations.sqlalchemy.target import Target
 
@@ -29,7 +31,9 @@ WROTE: Final = "a write"
 class Reader:
     """Follows the reads of one engine. `find`: the tracked table that an element names, and whom it concerns."""
 
-    def __init__(self, engine: Any, find: Callable[[Any], tuple[Table, Target] | None], targets: list[Target]) -> None:
+    def __init__(
+        self, engine: Engine, find: Callable[[Any], tuple[Table, Target] | None], targets: list[Target]
+    ) -> None:
         self._dialect = engine.dialect
         self._find = find
         self._targets = targets
@@ -39,14 +43,19 @@ class Reader:
         self._views: frozenset[str] | None = None
         self._is_enforced: bool | None = None
         self._is_familiar = is_familiar(engine.dialect)
+        self._drivers = Drivers(engine, engine.pool)
 
     def install(self) -> None:
-        """Objects that are loaded are noted."""
+        """Objects that are loaded are noted, and whose session does it."""
         entities.add(self._name)
+        sessions.add()
+        self._drivers.install()
 
     def uninstall(self) -> None:
         """No more."""
         entities.remove(self._name)
+        sessions.remove()
+        self._drivers.uninstall()
 
     def forget(self) -> None:
         """What is asked of the engine, or what there is in the database, has changed."""
@@ -67,6 +76,7 @@ class Reader:
         if context.isinsert or context.isupdate or context.isdelete or context.isddl:
             reads.refuse(WROTE)
             return
+        look(connection, reads)
         token = gathering.set(None)  # what is asked here is asked for ourselves
         try:
             plan = self._plan(connection, sql, context)

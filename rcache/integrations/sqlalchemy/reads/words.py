@@ -37,7 +37,7 @@ def read_words(text: str, *, is_part: bool = False) -> Words:
     """What the words of a statement tell, or those of a part of one."""
     bare = text if "\\" in text else _SKIPPED.sub(" '' ", text)
     tokens = [_plain(token) for token in _TOKEN.findall(bare)]
-    first = next((token for token in tokens if token != "("), "")
+    first = next((word for word in tokens if word != "("), "")
     made = _made(tokens)
     names = _sources(tokens) - made
     words = frozenset(token for token in tokens if token[:1].isalnum() or token[:1] == "_")

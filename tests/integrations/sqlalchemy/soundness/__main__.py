@@ -83,18 +83,18 @@ def _figures(tally: Tally) -> dict[str, Any]:
     }
 
 
+ABOUT = """# Whether dependencies are found
+
+{shapes} shapes of queries, {kinds} kinds of writes, {worlds} worlds; SQLAlchemy {sqlalchemy}, Python {python}. After each write
+every kept result was computed anew. *Needed*: it differed. *Stale*: it differed and would not have been flushed. *Over*: flushed
+for each that was needed, and beside it what tags of whole tables would have flushed in the same run.
+
+| | writes | needed | stale | over, expressible | over, all | tables, expressible | tables, all |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"""
+
+
 def _told(result: dict[str, Any]) -> str:
-    lines = [
-        "# Whether dependencies are found",
-        "",
-        f"{result['shapes']} shapes of queries, {result['kinds']} kinds of writes, {result['worlds']} worlds; SQLAlchemy"
-        f" {result['versions']['sqlalchemy']}, Python {result['versions']['python']}. After each write every kept result was computed"
-        " anew. *Needed*: it differed. *Stale*: it differed and would not have been flushed. *Over*: flushed for each that was needed,"
-        " and beside it what tags of whole tables would have flushed in the same run.",
-        "",
-        "| | writes | needed | stale | over, expressible | over, all | tables, expressible | tables, all |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    lines = [ABOUT.format(**result, **result["versions"])]
     for name in ("sqlite", "postgresql", "both"):
         each = result[name]
         lines.append(
