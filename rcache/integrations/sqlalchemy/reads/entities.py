@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Table, event
 from sqlalchemy.orm import Mapper
@@ -14,7 +14,17 @@ from rcache.current import gathering
 Finder = Callable[[Table], str | None]
 """The name in tags of a table that is tracked."""
 
-Parts = tuple[tuple[str, tuple[str, ...]], ...]
+
+class Part(NamedTuple):
+    """A table that objects of a class have a part in.
+
+    - `name`: its name in tags. `prefix`: what stands before the key in the tag of its row.
+    - `attributes`: those that hold its primary key; None where that is the object's identity, and of one column.
+    """
+
+    name: str
+    prefix: str
+    attributes: tuple[str, ...] | None
 
 
 class Entities:
@@ -22,7 +32,7 @@ class Entities:
 
     def __init__(self) -> None:
         self._finders: list[Finder] = []
-        self._parts: dict[Mapper[Any], Parts] = {}
+        self._parts: dict[Any, tuple[Part, ...]] = {}
 
     def add(self, finder: Finder) -> None:
         """Tables that it knows count from here on."""
@@ -55,17 +65,25 @@ class Entities:
             self._note(reads, state)
 
     def _note(self, reads: Reads, state: Any) -> None:
-        parts = self._parts.get(state.mapper)
+        kind = state.manager.class_
+        parts = self._parts.get(kind)
         if parts is None:
-            parts = self._parts[state.mapper] = self._parts_of(state.mapper)
-        for name, attributes in parts:
+            parts = self._parts[kind] = self._parts_of(state.mapper)
+        for name, prefix, attributes in parts:
+            if attributes is None:
+                key = state.key[1][0]
+                if type(key) is int:  # which makes a legal tag
+                    reads.tags.add(f"{prefix}{key}")
+                else:
+                    reads.row(name, (key,))
+                continue
             values = tuple([state.dict.get(attribute) for attribute in attributes])
             if None in values:
                 reads.table(name)
             else:
                 reads.row(name, values)
 
-    def _parts_of(self, mapper: Mapper[Any]) -> Parts:
+    def _parts_of(self, mapper: Mapper[Any]) -> tuple[Part, ...]:
         """The tables of a class, and the attributes that hold their primary keys."""
         found = []
         for table in mapper.tables:
@@ -73,11 +91,17 @@ class Entities:
                 continue
             name = next((name for finder in self._finders if (name := finder(table)) is not None), None)
             if name is not None:
-                columns = list(table.primary_key.columns)
-                known = all(column in mapper._columntoproperty for column in columns)
-                keys = tuple([mapper.get_property_by_column(column).key for column in columns] if known else [])
-                found.append((name, keys or ("",)))
+                found.append(Part(name, f"{name}:", _attributes(mapper, table)))
         return tuple(found)
+
+
+def _attributes(mapper: Mapper[Any], table: Table) -> tuple[str, ...] | None:
+    columns = list(table.primary_key.columns)
+    if not all(column in mapper._columntoproperty for column in columns):
+        return ("",)  # which no object has: its whole table, then
+    keys = [mapper.get_property_by_column(column).key for column in columns]
+    identity = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
+    return None if keys == identity and len(keys) == 1 else tuple(keys)
 
 
 entities = Entities()
