@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from rcache import Cache, CacheMiddleware, Rule, cached
-from tests.support import RawClient
+from tests.support import RawClient, shown
 
 ALICE, BOB = {"authorization": "Bearer alice"}, {"authorization": "Bearer bob"}
 
@@ -247,7 +247,7 @@ async def test_an_empty_value_is_not_an_absent_one(cache: Cache) -> None:
     assert entries(cache) == 2
 
 
-@pytest.mark.parametrize("returned", [None, 5, b"bytes", ["x"], object()], ids=repr)
+@pytest.mark.parametrize("returned", [None, 5, b"bytes", ["x"], object()], ids=shown)
 async def test_a_key_that_is_no_string_bypasses(cache: Cache, returned: Any) -> None:
     client = serving(cache, echo("x-user"), key_by=lambda request: returned)
     for user in ("alice", "bob"):
