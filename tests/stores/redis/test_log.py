@@ -1,6 +1,7 @@
 """The log: one record per hold, purge and release, in order; and the table of nodes that read it."""
 
 import asyncio
+import itertools
 import threading
 import time
 
@@ -103,6 +104,21 @@ async def test_it_is_trimmed_by_age(harness, log, monkeypatch):
         await asyncio.sleep(0.002)
 
     assert harness.client.xlen(harness.store.names.log) <= 4
+
+
+async def test_a_head_that_is_no_number_is_an_error_until_something_is_purged(harness, log):
+    await fill(harness.store, Request())
+    counter = itertools.count(1)
+    for damage in (b"x", b"\xff", b"1.79e+15"):
+        head = log.join("node", next(counter), LEASE, False)
+        assert head is not None
+        harness.client.hset(harness.store.names.sequence, "last", damage)
+        with pytest.raises(BackendError, match="no number"):
+            log.renew("node", next(counter), head.number)
+        with pytest.raises(BackendError, match="no number"):
+            log.join("node", next(counter), LEASE, False)
+        await harness.store.purge(["a"], 5.0)
+        await harness.store.lookup(Request(), budget())
 
 
 async def test_without_an_epoch_nothing_is_logged(harness, log):
