@@ -153,10 +153,9 @@ async def _make_table(postgres: PostgresServer) -> None:
 async def _start(run: Run) -> dict[str, int]:
     """Starts nodes and writers, each behind a link of its own; the nodes' ports."""
     ports = {name: free_port() for name in KINDS}
-    if run.topology.port is not None:
-        for name in (*KINDS, *(f"writer{number}" for number in range(WRITERS))):
-            link = run.links[name] = Link(run.topology.port)
-            await link.open()
+    for name in (*KINDS, *(f"writer{number}" for number in range(WRITERS))):
+        link = run.links[name] = Link(run.topology.ports)
+        await link.open()
     for name, kind in KINDS.items():
         environment = _environment(run, name) | {"CHAOS_NAME": name, "CHAOS_NEAR": kind}
         environment["CHAOS_STEPS"] = "1" if name == "stepped" else "0"
@@ -173,8 +172,10 @@ async def _start(run: Run) -> dict[str, int]:
 
 def _environment(run: Run, name: str) -> dict[str, str]:
     settings = run.settings
+    ports = run.links[name].ports if name in run.links else {}
     return {
-        "RCACHE_URL": f"redis://127.0.0.1:{run.links[name].port}/0" if name in run.links else run.topology.url,
+        "RCACHE_URL": run.topology.url_through(ports) if ports else run.topology.url,
+        "CHAOS_LINKS": json.dumps(ports),
         "CHAOS_BOARD": str(run.directory / "board"),
         "CHAOS_EVENTS": str(run.directory / "events"),
         "CHAOS_READ": str(run.directory / "read"),
@@ -293,6 +294,7 @@ def _result(run: Run, tallies: list[dict[str, Any]], seconds: float) -> dict[str
         "writes": dict(written),
         "writers_restarted": run.restarted,
         "faults": dict(sorted(run.happened.items())),
+        "links": {name: link.opened for name, link in run.links.items()},
         "late_commits_forgiven": forgiven,
         "stale": stale,
     }

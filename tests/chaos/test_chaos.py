@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,13 +12,24 @@ from tests.chaos.events import Events, around
 from tests.chaos.run import Settings, carry_out, checked, told
 
 
-def test_no_answer_is_older_than_what_was_committed_before_its_request_began():
-    result = carry_out(Settings(seconds=8, lease=0.6, longest_commit=0.6, connections=3, writer_pause=0.05, quiet=0.5))
+def is_right(result: dict[str, Any]) -> None:
     assert not result["stale"], told(result)
     assert checked(result)
     assert result["writes"]["committed"]
     assert result["faults"]
     assert {node["failures"] for node in result["nodes"]} == {0}
+    assert all(result["links"].values()), "every process comes to its Redis through a link"
+
+
+def test_no_answer_is_older_than_what_was_committed_before_its_request_began():
+    short = Settings(seconds=8, lease=0.6, longest_commit=0.6, connections=3, writer_pause=0.05, quiet=0.5)
+    is_right(carry_out(short))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("redis", ["sentinel", "cluster"])
+def test_no_answer_is_older_where_several_servers_take_turns(redis: str):
+    is_right(carry_out(Settings(seconds=30, redis=redis, lease=1.0, longest_commit=1.0, connections=3, quiet=1.0)))
 
 
 @pytest.mark.long

@@ -21,6 +21,7 @@ import asyncpg
 from rcache import BackendError, Cache
 from tests.chaos.board import ITEMS, Board, is_held
 from tests.chaos.events import EventHandler, Events
+from tests.chaos.ways import lead_through_links
 
 TASKS = 3
 UPDATE = "UPDATE item SET version = version + 1 WHERE id = $1 RETURNING version"
@@ -119,6 +120,7 @@ class Writer:
 
 def main() -> None:
     """One writer, in the column that it is told."""
+    lead_through_links()
     writer = Writer(int(sys.argv[1]))
     logging.getLogger("rcache").addHandler(EventHandler(writer.events))
     logging.getLogger("rcache").setLevel(logging.INFO)
