@@ -214,6 +214,12 @@ class World:
         await self.harness.lose_guard(TAG)
         await self.look()
 
+    async def landed(self) -> None:
+        """Returns when no purge waits to be sent again: what it names is not served before."""
+        async with asyncio.timeout(PATIENCE):
+            while any(cache.journal.waiting for cache in self.caches):
+                await asyncio.sleep(0.001)
+
     async def end_quarantine(self) -> None:
         """The quarantine runs out, and somebody meets that."""
         self.story.append("the quarantine ends")
