@@ -25,6 +25,8 @@ from rcache.ports import Store
 
 logger = logging.getLogger("rcache")
 
+_TOO_SLOW = "it took so long that a COMMIT might outlive the hold"
+
 
 class Holds:
     """Makes the holds of one cache in this process, and renews them."""
@@ -55,6 +57,7 @@ class Hold:
         self._holds = holds
         self._store = holds.store
         self._timeout = holds.purger.timeout
+        self._held: tuple[str, ...] = ()  # what everybody whom it concerns was known to know of, once it was placed
         self._good_until = float("-inf")  # by a clock that counts suspended time
 
     @property
@@ -75,12 +78,14 @@ class Hold:
             return
         try:
             for _ in range(2):  # where strict nodes were waited for, little may be left of it
-                sent = self._holds.clock.boottime()
-                placing = self._store.hold(self.tags, self.transaction, self._holds.lasts, self._timeout)
+                tags, sent = self.tags, self._holds.clock.boottime()
+                placing = self._store.hold(tags, self.transaction, self._holds.lasts, self._timeout)
                 await self._holds.purger.to_the_end(asyncio.ensure_future(placing))
-                self._good_until = sent + self._holds.lasts / 2
+                self._placed(tags, sent)
                 if self.may_commit:
                     break
+            else:
+                raise BackendError(_TOO_SLOW)
         except BackendError as error:
             self._failed(error)
         else:
@@ -96,6 +101,8 @@ class Hold:
                 self.renew()
                 if self.may_commit:
                     break
+            else:
+                raise BackendError(_TOO_SLOW)
         except BackendError as error:
             self._failed(error)
         else:
@@ -113,8 +120,12 @@ class Hold:
 
     def renew(self) -> None:
         """Renews it, or places it again where it was lost. Blocks; raises BackendError."""
-        sent = self._holds.clock.boottime()
-        self._store.hold_sync(self.tags, self.transaction, self._holds.lasts, self._timeout)
+        tags, sent = self.tags, self._holds.clock.boottime()
+        self._store.hold_sync(tags, self.transaction, self._holds.lasts, self._timeout)
+        self._placed(tags, sent)
+
+    def _placed(self, tags: tuple[str, ...], sent: float) -> None:
+        self._held = tags
         self._good_until = sent + self._holds.lasts / 2
 
     def _note(self, tags: Iterable[str]) -> None:
@@ -133,16 +144,22 @@ class Hold:
     async def purge(self) -> Purged:
         """COMMIT has landed: purges what was held, which ends the hold. As `Cache.invalidate` otherwise."""
         was_busy = self._holds.renewals.discard(self)
-        purged = await self._holds.purger.purge(self.tags, transaction=self.transaction)
+        purged = await self._holds.purger.purge(self.tags, transaction=self._known)
         return self._ended(purged, was_busy)
 
     def purge_sync(self) -> Purged:
         """`purge` without an event loop."""
         was_busy = self._holds.renewals.discard(self)
-        return self._ended(self._holds.purger.purge_sync(self.tags, transaction=self.transaction), was_busy)
+        return self._ended(self._holds.purger.purge_sync(self.tags, transaction=self._known), was_busy)
+
+    @property
+    def _known(self) -> str:
+        """The transaction, if all is held that it names: what strict nodes have not read of yet they must read of the purge."""
+        return self.transaction if self._held == self.tags else ""
 
     def _ended(self, purged: Purged, was_busy: bool) -> Purged:
-        if was_busy and purged.landed:  # a renewal that was under way may have placed it again
+        # A renewal that was under way may have placed it again, or one that failed may have placed it nevertheless.
+        if (was_busy or not self._known) and purged.landed:
             self._holds.renewals.afterwards(self._release_quietly)
         return self._holds.told(purged)
 

@@ -314,6 +314,19 @@ async def test_a_thread_waits_likewise(strict, log):
     await doing
 
 
+async def test_a_hold_whose_reply_was_lost_is_waited_for_when_it_is_sent_again(strict, log):
+    """It stands already, and was logged, but nobody knows that the node has read of it."""
+    lost = asyncio.ensure_future(strict.store.hold(["a"], "t1", 20.0, 5.0))
+    await asyncio.to_thread(log.read, 0, 10.0)
+    lost.cancel()
+    again = asyncio.ensure_future(strict.store.hold(["a"], "t1", 20.0, 5.0))
+    for _ in range(5):
+        await strict.store.lookup(Request(), budget())
+    assert not again.done()
+    await asyncio.to_thread(acknowledge, log)
+    await again
+
+
 async def test_a_purge_whose_hold_was_read_by_all_waits_for_nobody(strict, log):
     doing = asyncio.ensure_future(strict.store.hold(["a"], "t1", 20.0, 5.0))
     await asyncio.to_thread(acknowledge, log)

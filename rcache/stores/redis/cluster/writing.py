@@ -43,16 +43,17 @@ class Repaired(NamedTuple):
 
 
 def holding(store: ClusterStore, tags: Sequence[str], transaction: str, lasts: float) -> Steps[Moves, None]:
-    """Places holds in the guards, then logs them; in strict mode every live node has read them afterwards."""
+    """Places holds in the guards, then logs them; in strict mode every live node has read them afterwards.
+
+    Those that stand are logged too: they may have been placed by a call that came no further.
+    """
+    placed = [[tag, transaction] for tag in tags]
     for _ in range(ATTEMPTS):
         epoch = (yield store.sequence_step)[0]
         if epoch:
             arguments = (epoch, transaction.encode(), b"%d" % (lasts * 1000))
             replies = yield Round(_in_shards(store, store.place_script, tags, arguments))
-            if all(reply[0] == b"held" for reply in replies):
-                placed = [change for reply in replies for change in orjson.loads(reply[1])]
-                if not placed:
-                    return
+            if all(reply == b"held" for reply in replies):
                 logged, is_strict = yield _record(store, epoch, "hold", placed, is_awaited=True)
                 store.is_strict |= bool(is_strict)
                 if logged:
