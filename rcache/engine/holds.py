@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 
 from rcache.clock import Clock
 from rcache.core.errors import BackendError
+from rcache.core.tags import listed
 from rcache.engine.purge import Purged, Purger
 from rcache.engine.renewals import Renewals
 from rcache.ports import Store
@@ -133,9 +134,9 @@ class Hold:
 
     def _failed(self, error: BackendError) -> None:
         if self._holds.purger.on_outage == "abort":
-            raise BackendError(f"{list(self.tags)} cannot be held, so nothing is to be committed: {error}") from error
+            raise BackendError(f"{listed(self.tags)} cannot be held, so nothing is to be committed: {error}") from error
         logger.warning(
-            "%s cannot be held: until they are purged, others may serve what this write changes", list(self.tags)
+            "%s cannot be held: until they are purged, others may serve what this write changes", listed(self.tags)
         )
         self._holds.renewals.add(self)  # it may come to be held before COMMIT
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 
 from rcache.core.entry import Purge
 from rcache.core.errors import BackendError
+from rcache.core.tags import listed
 from rcache.engine.journal import Journal
 from rcache.ports import Store
 
@@ -78,7 +79,7 @@ class Purger:
             try:
                 return self._landed(tags, await self._shielded(tags, transaction))
             except BackendError as error:
-                logger.debug("purge of %s goes to the journal: %s", tags, error)
+                logger.debug("purge of %s goes to the journal: %s", listed(tags), error)
         ticket = self.journal.add(tags)
         patience = 0.0 if was_down else deadline - loop.time()
         purge = await self.journal.wait_async(ticket, patience) if patience > 0 else self.journal.landed(ticket)
@@ -95,7 +96,7 @@ class Purger:
             try:
                 return self._landed(tags, self._store.purge_sync(tags, self.timeout, *_ending(transaction)))
             except BackendError as error:
-                logger.debug("purge of %s goes to the journal: %s", tags, error)
+                logger.debug("purge of %s goes to the journal: %s", listed(tags), error)
         ticket = self.journal.add(tags)
         patience = 0.0 if was_down else max(0.0, deadline - time.monotonic())
         return self._outcome(tags, self.journal.wait(ticket, patience))
@@ -130,10 +131,10 @@ class Purger:
             return _landed(tags, purge)
         if self.on_outage == "abort":
             raise BackendError(
-                f"the purge of {list(tags)} has not landed: the store cannot be reached; it is sent until it lands"
+                f"the purge of {listed(tags)} has not landed: the store cannot be reached; it is sent until it lands"
             )
         logger.warning(
-            "the purge of %s has not landed yet: the store cannot be reached; it is sent until it lands", list(tags)
+            "the purge of %s has not landed yet: the store cannot be reached; it is sent until it lands", listed(tags)
         )
         return Purged(tags, 0, None, landed=False)
 

@@ -10,10 +10,11 @@ from sqlalchemy import Connection, Dialect, Engine, PoolProxiedConnection
 
 from rcache.cache import Cache
 from rcache.core.changes import Change
+from rcache.integrations.sqlalchemy.bounds import bounded
 from rcache.integrations.sqlalchemy.memory import KEY as REMEMBERED
 from rcache.integrations.sqlalchemy.outbox import Outbox
 from rcache.integrations.sqlalchemy.pending import Pending
-from rcache.integrations.sqlalchemy.states import begin
+from rcache.integrations.sqlalchemy.states import begin, was_refused
 from rcache.integrations.sqlalchemy.target import Target
 from rcache.integrations.sqlalchemy.telling import tell
 
@@ -45,8 +46,9 @@ class Endings:
     def tags(self, cache: Cache, changes: Sequence[Change]) -> tuple[str, ...]:
         """What the changes purge in that cache."""
         names = [target.names for target in self.targets if target.cache is cache]
-        return cache.changes.tags(
-            [change for change in changes if any(each.find(change.table) is not None for each in names)]
+        return bounded(
+            [change for change in changes if any(each.find(change.table) is not None for each in names)],
+            cache.changes.tags,
         )
 
     def pending(self, info: dict[str, Any]) -> Pending:
@@ -101,9 +103,12 @@ class Endings:
             raise
         try:
             commit()
-        except BaseException:
+        except BaseException as error:
             info[KEY] = pending
-            pending.leave()
+            if was_refused(self.dialect, error):
+                pending.release()
+            else:
+                pending.leave()
             raise
         self._committed(pending)
 

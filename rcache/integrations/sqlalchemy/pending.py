@@ -21,7 +21,7 @@ from rcache.integrations.sqlalchemy.waiting import carry_out
 
 logger = logging.getLogger("rcache")
 
-MOST_CHANGES: Final = 2_000
+MOST_CHANGES: Final = 500
 """Changes of one table that a transaction remembers one by one."""
 
 UNCOMMITTED: Final = "uncommitted"
@@ -38,14 +38,17 @@ class Level:
         self.joined: dict[Cache, dict[str, None]] = {}
         self.withheld: list[tuple[Cache, tuple[str, ...]]] = []
 
-    def add(self, change: Change) -> None:
-        """Remembers it; where there are too many of a table, only that it has changed."""
+    def add(self, change: Change) -> bool:
+        """Remembers it; where there are too many of a table, only that it has changed. Whether they have just become too many."""
         changes = self._changes.setdefault(change.table, [])
-        if not changes or changes[0].pk is not None:
-            if change.pk is None or len(changes) >= MOST_CHANGES:
-                changes[:] = [Change(change.table, None)]
-            else:
-                changes.append(change)
+        if changes and changes[0].pk is None:
+            return False
+        is_crowded = change.pk is not None and len(changes) >= MOST_CHANGES
+        if change.pk is None or is_crowded:
+            changes[:] = [Change(change.table, None)]
+        else:
+            changes.append(change)
+        return is_crowded
 
     def suspect(self, changes: list[Change]) -> Callable[[], None]:
         """They may be made by a statement under way, for all that is known; what is returned says that this is over."""
@@ -110,14 +113,13 @@ class Pending:
         """Whether it has changed anything."""
         return not all(level.is_empty for level in self.levels)
 
-    def add(self, changes: Iterable[Change], withholding: Iterable[Cache] = ()) -> None:
-        """They have been made, and will be seen when the transaction commits."""
+    def add(self, changes: Iterable[Change], withholding: Iterable[Cache] = ()) -> list[str]:
+        """They have been made, and will be seen when the transaction commits. The tables of which they are too many from now on."""
         made = list(changes)
         if not made:
-            return
+            return []
         level = self.levels[-1]
-        for change in made:
-            level.add(change)
+        crowded = [change.table for change in made if level.add(change)]
         for cache in withholding:
             tags = self.source.tags(cache, made)
             cache.changes.withhold(tags)
@@ -126,6 +128,7 @@ class Pending:
         if self._circle is None:
             self._circle = Circle.current()
             self._circle.transactions.append(self)
+        return crowded
 
     def join(self, cache: Cache, tags: Iterable[str], is_withholding: bool) -> None:
         """The tags are purged together with what has changed."""
