@@ -91,7 +91,8 @@ def render(runs: list[dict[str, Any]]) -> str:
         faults.update(run["faults"])
     lines += [
         "",
-        f"Writers committed {writes['committed']:,} versions and placed {writes['holds']:,} holds; they rolled back",
+        f"Writers committed {writes['committed'] + writes['tracked']:,} versions, {writes['tracked']:,} of them through",
+        f"tracked ORM sessions (P2, from the COMMIT on), and placed {writes['holds']:,} holds; they rolled back",
         f"{writes['rolled']:,} times, met an outage {writes['outage']:,} times,",
         f"and were killed {sum(run['writers_restarted'] for run in runs)} times.",
         f"COMMITs that took longer than what the writer had told rcache, and so were promised nothing: {writes['late']}.",

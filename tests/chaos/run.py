@@ -25,7 +25,7 @@ import uvloop
 from tests.chaos.board import ITEMS, MONITOR, Board, is_held
 from tests.chaos.events import Events, around
 from tests.chaos.faults import Fault
-from tests.chaos.processes import Process, await_port, uvicorn
+from tests.chaos.processes import READY_WITHIN, Process, await_port, uvicorn
 from tests.chaos.proxy import Link
 from tests.chaos.topologies import TOPOLOGIES, ClusteredServers, Topology, WatchedServers
 from tests.clusters import Cluster
@@ -167,7 +167,18 @@ async def _start(run: Run) -> dict[str, int]:
         name = f"writer{number}"
         log = run.directory / f"{name}.log"
         run.writers[name] = Process("-m", "tests.chaos.writer", str(number), log=log, **_environment(run, name))
+    await _await_writers(run)
     return ports
+
+
+async def _await_writers(run: Run) -> None:
+    """Returns when each has published something."""
+    deadline = time.monotonic() + READY_WITHIN
+    while not all(any(run.board.columns[number]) for number in range(WRITERS)):
+        if time.monotonic() > deadline:
+            raise RuntimeError("a writer has not begun")
+        await _start_again(run)
+        await asyncio.sleep(0.05)
 
 
 def _environment(run: Run, name: str) -> dict[str, str]:
@@ -216,15 +227,19 @@ async def _monitor(run: Run) -> None:
 async def _revive(run: Run) -> None:
     """Starts writers again that were killed, or killed themselves; nodes must not end by themselves."""
     while True:
-        for name, writer in run.writers.items():
-            if not writer.is_running:
-                if writer.popen.returncode not in (0, -9):
-                    log = (run.directory / f"{name}.log").read_text()
-                    raise RuntimeError(f"{name} ended with {writer.popen.returncode}: {log[-2000:]}")
-                run.restarted += 1
-                run.events.note(f"{name} starts again")
-                await asyncio.to_thread(writer.start)
+        await _start_again(run)
         await asyncio.sleep(0.1)
+
+
+async def _start_again(run: Run) -> None:
+    for name, writer in run.writers.items():
+        if not writer.is_running:
+            if writer.popen.returncode not in (0, -9):
+                log = (run.directory / f"{name}.log").read_text()
+                raise RuntimeError(f"{name} ended with {writer.popen.returncode}: {log[-2000:]}")
+            run.restarted += 1
+            run.events.note(f"{name} starts again")
+            await asyncio.to_thread(writer.start)
 
 
 async def _break(run: Run) -> None:
@@ -305,7 +320,7 @@ def _between(told: dict[str, Any]) -> range:
 
 
 def _kinds(path: Path) -> list[str]:
-    kinds = ("committed", "invalidated", "purged", "rolled", "outage", "holds", "late", "kills")
+    kinds = ("committed", "tracked", "invalidated", "purged", "rolled", "outage", "holds", "late", "kills")
     with path.open(errors="replace") as file:
         words = (line.split(" ", 3)[2:3] for line in file if " writer" in line[:30])
         return [word[0].strip() for word in words if word and word[0].strip() in kinds]
