@@ -100,6 +100,7 @@ class Fill:
 
     async def _call(self, app: ASGIApp, scope: Scope) -> None:
         scope["headers"] = self._errand.asked(self._conditions)
+        self._errand.asked_at = self._errand.now
         await app(scope, self.receive, self.send)
 
     async def receive(self) -> Message:
