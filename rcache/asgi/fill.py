@@ -278,8 +278,7 @@ class Fill:
         status, shown = self._status, body
         if entry is not None and not self._errand.asks_for_all:
             scope = {**self._errand.scope, "headers": self._errand.ask.headers}
-            age = self._verdict.initial_age
-            status, headers, shown = selected(self._cache, scope, entry, status, headers, body, etag, age)
+            status, headers, shown = selected(self._cache, scope, entry, status, headers, body, etag, self._errand.now)
         if status != self._status:  # else the application's own end of the body may follow
             self._is_answered = True
             message = {"type": "http.response.body"}
