@@ -23,7 +23,7 @@ from rcache.core.entry import Entry
 from rcache.core.groups import CACHE_GROUPS
 from rcache.core.headers import OWS, joined, values, without
 from rcache.core.negotiation import is_worth_coding, plain_headers
-from rcache.core.reuse import replaces
+from rcache.core.reuse import ERRORS, replaces
 from rcache.core.validation import freshened, not_modified, not_modified_headers, selects, strong_etag
 from rcache.current import request_scope
 from rcache.engine.single_flight import Ending
@@ -32,9 +32,6 @@ logger = logging.getLogger("rcache")
 
 PATIENCE = 0.05
 """Seconds that those who wait for this flight are held by an answer of unknown length, until its first chunk tells more."""
-
-ERRORS = frozenset((500, 502, 503, 504))
-"""Answers that count as a failure of the application (RFC 5861 §4)."""
 
 _HARMLESS = frozenset(("http.response.debug", "http.response.early_hint", "http.response.push"))
 _SENT_BY_SERVER = ("http.response.pathsend", "http.response.zerocopysend")
