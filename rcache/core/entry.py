@@ -94,7 +94,7 @@ class Missing(NamedTuple):
 
     start: Start | None
     now: float
-    reason: str  # absent | purged | held | quarantine | damaged | lost | coding
+    reason: str  # absent | purged | held | quarantine | damaged | lost | coding | credentials
     names: tuple[str, ...] = ()  # what selects among the URL's variants, as far as is known
 
 

@@ -70,6 +70,21 @@ async def test_an_answer_that_says_so_is_shared_among_credentials(cache: Cache, 
         assert (await client.get("/", headers)).is_hit
 
 
+@pytest.mark.parametrize("personal", [ALICE, {"cookie": "session=1"}], ids=["authorization", "cookie"])
+async def test_it_is_stored_whatever_was_stored_before(cache: Cache, personal: dict[str, str]) -> None:
+    """The answer for nobody in particular says nothing of who may be given one that says so."""
+    controls = iter(["max-age=60", "max-age=60, public"])
+
+    async def endpoint(request: Request) -> Response:
+        return PlainTextResponse("body", headers={"cache-control": next(controls)})
+
+    client = serving(cache, endpoint)
+    assert (await client.get("/")).is_stored
+    assert (await client.get("/", personal)).cache == "rcache; fwd=miss; stored"
+    for headers in (BOB, personal, {}):
+        assert (await client.get("/", headers)).is_hit
+
+
 @pytest.mark.parametrize(
     "control", ["max-age=30", "proxy-revalidate", "immutable, max-age=5", "private, public", 'x="public"']
 )
