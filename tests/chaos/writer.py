@@ -22,8 +22,8 @@ import asyncpg
 from rcache import BackendError, Cache
 from tests.chaos.board import GROUP, ITEMS, Board, is_held
 from tests.chaos.events import EventHandler, Events
-from tests.chaos.ways import lead_through_links
 from tests.chaos.orm import RolledBackError, Tracked
+from tests.chaos.ways import lead_through_links
 
 TASKS = 3
 BY_HAND = 0.2  # of what is held
