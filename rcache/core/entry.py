@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from rcache.core.schemes import Schemes
+
 Headers = tuple[tuple[bytes, bytes], ...]
 """Header pairs in the order they came, repeats kept: a dict would lose a second Set-Cookie."""
 
@@ -100,7 +102,8 @@ class Missing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """A purge that has landed: its number, and an upper bound for the entries it killed."""
+    """A purge that has landed: its number, an upper bound for the entries it killed, and the schemes of the tables it asked for."""
 
     number: int
     entries: int
+    schemes: Schemes = field(default_factory=dict)

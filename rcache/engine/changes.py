@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from rcache.core.changes import Change, TableTags, tags_of
+from rcache.core.schemes import Effect
 
 
 class Tables(Protocol):
@@ -43,12 +44,15 @@ class Changes:
         self._detach = detach
         self._lock = threading.Lock()
 
-    def tags(self, changes: Iterable[Change]) -> tuple[str, ...]:
-        """What the changes purge, each once and in order."""
-        tags: set[str] = set()
+    def effect(self, changes: Iterable[Change], tags: Iterable[str] = ()) -> Effect:
+        """What the changes purge, and `tags` with them."""
+        known, by_table = set(tags), dict[str, list[Change]]()
         for change in changes:
-            tags |= tags_of(change, self._describe(change))
-        return tuple(sorted(tags))
+            table = self._describe(change)
+            known |= tags_of(change, table)
+            for name in table.names if change.pk is not None else ():
+                by_table.setdefault(name, []).append(change)
+        return Effect(known, by_table)
 
     def _describe(self, change: Change) -> TableTags:
         for tables in self.tables:

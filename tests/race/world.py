@@ -266,10 +266,11 @@ def _gated(store: Any) -> None:
         await pause("hear of the purge")
         return purge
 
-    async def gated_hold(*arguments: Any) -> None:
+    async def gated_hold(*arguments: Any) -> Any:
         await pause("send the hold")
-        await holds(*arguments)
+        told = await holds(*arguments)
         await pause("hear of the hold")
+        return told
 
     store.store, store.purge, store.hold = gated_store, gated_purge, gated_hold
 

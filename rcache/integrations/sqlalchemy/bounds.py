@@ -11,20 +11,20 @@ MOST_TAGS: Final = 2_000
 """Redis does nothing else while it purges them: a few milliseconds."""
 
 
-def bounded(changes: Sequence[Change], tags: Callable[[Sequence[Change]], tuple[str, ...]]) -> tuple[str, ...]:
-    """`tags` of the changes. Where they are too many, the tables with most of them are told of without values, then as a whole."""
-    found = tags(changes)
-    if len(found) <= MOST_TAGS:
-        return found
+def bounded(changes: Sequence[Change], count: Callable[[Sequence[Change]], int]) -> Sequence[Change]:
+    """The changes. Where `count` makes their tags too many, the tables with most of them are told of without values, then whole."""
+    if count(changes) <= MOST_TAGS:
+        return changes
     by_table: dict[str, list[Change]] = {}
     for change in changes:
         by_table.setdefault(change.table, []).append(change)
-    shares = {table: tags(several) for table, several in by_table.items()}
+    shares = {table: count(several) for table, several in by_table.items()}
     for told in (_without_values, _as_a_whole):
-        for table in sorted(shares, key=lambda name: -len(shares[name])):
-            if sum(map(len, shares.values())) > MOST_TAGS:
-                shares[table] = tags(told(table, by_table[table]))
-    return tuple(sorted({tag for share in shares.values() for tag in share}))
+        for table in sorted(shares, key=lambda name: -shares[name]):
+            if sum(shares.values()) > MOST_TAGS:
+                by_table[table] = told(table, by_table[table])
+                shares[table] = count(by_table[table])
+    return [change for several in by_table.values() for change in several]
 
 
 def _without_values(table: str, changes: Sequence[Change]) -> list[Change]:

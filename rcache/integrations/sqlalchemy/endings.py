@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Dialect, Engine, PoolProxiedConnection
 
 from rcache.cache import Cache
 from rcache.core.changes import Change
+from rcache.core.schemes import Effect
 from rcache.integrations.sqlalchemy.bounds import bounded
 from rcache.integrations.sqlalchemy.memory import KEY as REMEMBERED
 from rcache.integrations.sqlalchemy.outbox import Outbox
@@ -43,13 +44,11 @@ class Endings:
     def _caches(self) -> list[Cache]:
         return list({id(target.cache): target.cache for target in self.targets}.values())
 
-    def tags(self, cache: Cache, changes: Sequence[Change]) -> tuple[str, ...]:
-        """What the changes purge in that cache."""
+    def effect(self, cache: Cache, changes: Sequence[Change], tags: Iterable[str] = ()) -> Effect:
+        """What the changes purge in that cache, and `tags` with them."""
         names = [target.names for target in self.targets if target.cache is cache]
-        return bounded(
-            [change for change in changes if any(each.find(change.table) is not None for each in names)],
-            cache.changes.tags,
-        )
+        concerned = [change for change in changes if any(each.find(change.table) is not None for each in names)]
+        return cache.changes.effect(bounded(concerned, lambda some: len(cache.changes.effect(some).tags)), tags)
 
     def pending(self, info: dict[str, Any]) -> Pending:
         """The transaction of the connection with this info."""
@@ -77,7 +76,8 @@ class Endings:
         pending: Pending | None = connection.info.get(KEY)
         if pending is not None and pending.is_dirty:
             if self.outbox is not None and pending.noted is None:
-                tags = {tag for cache in self._caches() for tag in pending.tags(cache)}
+                # The schemes are told by the hold, which comes after this: whoever drains it purges what they may say.
+                tags = {tag for cache in self._caches() for tag in pending.effect(cache).widest}
                 pending.noted = self.outbox.note(connection, sorted(tags))
             pending.hold(self._caches())
 

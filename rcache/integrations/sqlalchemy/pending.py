@@ -10,11 +10,13 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import Final, Protocol
 
 from rcache.cache import Cache
 from rcache.core.changes import Change
 from rcache.core.errors import BackendError
+from rcache.core.schemes import Effect
 from rcache.current import request_scope
 from rcache.engine.holds import Hold
 from rcache.integrations.sqlalchemy.waiting import carry_out
@@ -89,8 +91,8 @@ class Level:
 class Source(Protocol):
     """Who follows the engine."""
 
-    def tags(self, cache: Cache, changes: Sequence[Change]) -> tuple[str, ...]:
-        """What the changes purge in that cache."""
+    def effect(self, cache: Cache, changes: Sequence[Change], tags: Iterable[str] = ()) -> Effect:
+        """What the changes purge in that cache, and `tags` with them."""
         ...
 
 
@@ -121,7 +123,7 @@ class Pending:
         level = self.levels[-1]
         crowded = [change.table for change in made if level.add(change)]
         for cache in withholding:
-            tags = self.source.tags(cache, made)
+            tags = self.source.effect(cache, made).widest
             cache.changes.withhold(tags)
             level.withheld.append((cache, tags))
         self.mark()
@@ -176,9 +178,10 @@ class Pending:
     def end_statement(self, changes: list[Change], caches: Iterable[Cache]) -> None:
         """It has committed by itself, and changed this: less than was held, since that was not known before."""
         for cache in caches:
-            tags = self.source.tags(cache, changes)
+            effect = self.source.effect(cache, changes)
+            purges = partial(cache.purge, (), effect=effect), partial(cache.purge_sync, (), effect=effect)
             try:
-                carry_out(self._is_async, lambda c=cache, t=tags: c.purge(t), lambda c=cache, t=tags: c.purge_sync(t))  # type: ignore[misc]
+                carry_out(self._is_async, *purges)
             except BackendError as outage:
                 logger.warning("%s", outage)
         self.forget()
@@ -190,12 +193,10 @@ class Pending:
         """All of them."""
         return [change for level in self.levels for change in level.changes()]
 
-    def tags(self, cache: Cache) -> tuple[str, ...]:
+    def effect(self, cache: Cache) -> Effect:
         """What the COMMIT purges in that cache."""
-        tags = set(self.source.tags(cache, self.changes()))
-        for level in self.levels:
-            tags.update(level.joined.get(cache, ()))
-        return tuple(sorted(tags))
+        joined = [tag for level in self.levels for tag in level.joined.get(cache, ())]
+        return self.source.effect(cache, self.changes(), joined)
 
     def hold(self, caches: Iterable[Cache], *, for_statement: bool = False) -> None:
         """From here on nobody is served what the COMMIT may change. Raises BackendError where COMMIT is not to be sent."""
@@ -206,12 +207,12 @@ class Pending:
             return
         try:
             for cache in caches:
-                tags = self.tags(cache)
-                if tags:
+                effect = self.effect(cache)
+                if effect.tags:
                     cache.open()
-                    hold = cache.holds.begin()
+                    hold = cache.holds.begin(effect)
                     self._holds.append(hold)
-                    carry_out(self._is_async, lambda h=hold, t=tags: h.place(t), lambda h=hold, t=tags: h.place_sync(t))  # type: ignore[misc]
+                    carry_out(self._is_async, hold.place, hold.place_sync)
         except BaseException:
             self.release()
             raise

@@ -6,17 +6,19 @@
 -- ARGV[1]    the epoch of the sequence
 -- ARGV[2]    the transaction
 -- ARGV[3]    for how many milliseconds
--- ARGV[4..]  the tags
--- returns    'held'; 'lost' where the guard has to be made first
+-- ARGV[4]    tables, as JSON, among the tags: their schemes are asked for
+-- ARGV[5..]  the tags
+-- returns    {'held', the schemes of each table}; {'lost'} where the guard has to be made first
 --@include rule
 --@include put
 --@include refused
 --@include holds
 --@include cluster/shard
+--@include schemes
 
 local transaction, lasts = ARGV[2], tonumber(ARGV[3])
-local shard = shard_from(4)
-if not found(epoch_here(ARGV[1], info), shard[1], shard[2]) then return 'lost' end
+local shard, epoch = shard_from(5), epoch_here(ARGV[1], info)
+if not found(epoch, shard[1], shard[2]) then return {'lost'} end
 
 local now = clock()
 for first = 3, #shard, SLICE do
@@ -28,4 +30,6 @@ for first = 3, #shard, SLICE do
     write_holders(shard[1], name, known[offset], deadlines)
   end
 end
-return 'held'
+local told = {}
+tell_schemes(epoch, {KEYS[1], KEYS[2], unpack(cjson.decode(ARGV[4]))}, told)
+return {'held', told}
