@@ -144,7 +144,8 @@ class Cache:
         purged with the COMMIT and forgotten on ROLLBACK, and `landed` is False.
         """
         checked = _checked(tags)
-        return _joined(checked) if self.changes.join(checked) else await self.purge(checked, wait=wait)
+        is_joined = self.changes.join(Effect(checked, {}))
+        return _joined(checked) if is_joined else await self.purge(checked, wait=wait)
 
     async def purge(self, tags: tuple[str, ...], *, wait: bool = True, effect: Effect = NO_EFFECT) -> Purged:
         """`invalidate` for tags that are known to be legal, those of URLs (`Key.url_tag`) among them, and what the effect says."""
@@ -156,7 +157,8 @@ class Cache:
     def invalidate_sync(self, *tags: str, wait: bool = True) -> Purged:
         """`invalidate` without an event loop: in sync endpoints, scripts, other frameworks; on a loop's thread it blocks."""
         checked = _checked(tags)
-        return _joined(checked) if self.changes.join(checked) else self.purge_sync(checked, wait=wait)
+        is_joined = self.changes.join(Effect(checked, {}))
+        return _joined(checked) if is_joined else self.purge_sync(checked, wait=wait)
 
     def purge_sync(self, tags: tuple[str, ...], *, wait: bool = True, effect: Effect = NO_EFFECT) -> Purged:
         """`purge` without an event loop."""
@@ -172,15 +174,15 @@ class Cache:
         connection of a tracked engine), it joins that, as `invalidate` does.
         """
         effect = self.changes.effect(changes)
-        return _joined(effect.widest) if self._joins(effect.widest, connection) else await self.purge((), effect=effect)
+        return _joined(effect.tags) if self._joins(effect, connection) else await self.purge((), effect=effect)
 
     def apply_sync(self, changes: Iterable[Change], *, connection: object | None = None) -> Purged:
         """`apply` without an event loop."""
         effect = self.changes.effect(changes)
-        return _joined(effect.widest) if self._joins(effect.widest, connection) else self.purge_sync((), effect=effect)
+        return _joined(effect.tags) if self._joins(effect, connection) else self.purge_sync((), effect=effect)
 
-    def _joins(self, tags: tuple[str, ...], connection: object | None) -> bool:
-        is_joined = self.changes.join(tags, connection)
+    def _joins(self, effect: Effect, connection: object | None) -> bool:
+        is_joined = self.changes.join(effect, connection)
         if connection is not None and not is_joined:
             raise ConfigurationError(
                 f"{connection!r} is not of an engine that this cache tracks: call track(engine, ...)"

@@ -30,7 +30,7 @@ MAX_VALUE = 40
 MAX_SCHEMES: Final = 200
 """Schemes of one table; what is asked for in yet another way depends on the whole table."""
 
-MOST_TAGS: Final = 2_000
+MOST_TAGS: Final = 1_000
 """Tags of a table's schemes that a writer purges one by one; where there are more, everything that has values goes."""
 
 
@@ -139,6 +139,10 @@ class Effect:
         self.tags = tuple(sorted(tags))
         self.tables = tuple(sorted(changes))
         self._changes = changes
+
+    def __or__(self, other: Effect) -> Effect:
+        changes = {table: [*self._changes.get(table, ()), *its] for table, its in other._changes.items()}
+        return Effect({*self.tags, *other.tags}, {**self._changes, **changes})
 
     @property
     def widest(self) -> tuple[str, ...]:

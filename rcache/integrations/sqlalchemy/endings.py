@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -44,11 +44,11 @@ class Endings:
     def _caches(self) -> list[Cache]:
         return list({id(target.cache): target.cache for target in self.targets}.values())
 
-    def effect(self, cache: Cache, changes: Sequence[Change], tags: Iterable[str] = ()) -> Effect:
-        """What the changes purge in that cache, and `tags` with them."""
+    def effect(self, cache: Cache, changes: Sequence[Change]) -> Effect:
+        """What the changes purge in that cache."""
         names = [target.names for target in self.targets if target.cache is cache]
         concerned = [change for change in changes if any(each.find(change.table) is not None for each in names)]
-        return cache.changes.effect(bounded(concerned, lambda some: len(cache.changes.effect(some).tags)), tags)
+        return cache.changes.effect(bounded(concerned, lambda some: len(cache.changes.effect(some).tags)))
 
     def pending(self, info: dict[str, Any]) -> Pending:
         """The transaction of the connection with this info."""

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from rcache.cache import Cache
 from rcache.core.changes import Change
 from rcache.core.errors import BackendError
-from rcache.core.schemes import Effect
+from rcache.core.schemes import NO_EFFECT, Effect
 from rcache.current import request_scope
 from rcache.engine.holds import Hold
 from rcache.integrations.sqlalchemy.waiting import carry_out
@@ -37,7 +37,7 @@ class Level:
         self.name = name
         self._changes: dict[str, list[Change]] = {}
         self._suspected: list[Change] = []
-        self.joined: dict[Cache, dict[str, None]] = {}
+        self.joined: dict[Cache, Effect] = {}
         self.withheld: list[tuple[Cache, tuple[str, ...]]] = []
 
     def add(self, change: Change) -> bool:
@@ -66,9 +66,13 @@ class Level:
         """The savepoint was released: what came after it came after the one before."""
         for change in other.changes():
             self.add(change)
-        for cache, tags in other.joined.items():
-            self.joined.setdefault(cache, {}).update(tags)
+        for cache, effect in other.joined.items():
+            self.join(cache, effect)
         self.withheld += other.withheld
+
+    def join(self, cache: Cache, effect: Effect) -> None:
+        """That is to be purged too."""
+        self.joined[cache] = self.joined.get(cache, NO_EFFECT) | effect
 
     def changes(self) -> Iterator[Change]:
         """All of them, by table."""
@@ -91,8 +95,8 @@ class Level:
 class Source(Protocol):
     """Who follows the engine."""
 
-    def effect(self, cache: Cache, changes: Sequence[Change], tags: Iterable[str] = ()) -> Effect:
-        """What the changes purge in that cache, and `tags` with them."""
+    def effect(self, cache: Cache, changes: Sequence[Change]) -> Effect:
+        """What the changes purge in that cache."""
         ...
 
 
@@ -132,14 +136,13 @@ class Pending:
             self._circle.transactions.append(self)
         return crowded
 
-    def join(self, cache: Cache, tags: Iterable[str], is_withholding: bool) -> None:
-        """The tags are purged together with what has changed."""
-        chosen = tuple(tags)
+    def join(self, cache: Cache, effect: Effect, is_withholding: bool) -> None:
+        """The effect is purged together with what has changed."""
         level = self.levels[-1]
-        level.joined.setdefault(cache, {}).update(dict.fromkeys(chosen))
+        level.join(cache, effect)
         if is_withholding:
-            cache.changes.withhold(chosen)
-            level.withheld.append((cache, chosen))
+            cache.changes.withhold(effect.widest)
+            level.withheld.append((cache, effect.widest))
 
     @staticmethod
     def mark() -> None:
@@ -195,8 +198,10 @@ class Pending:
 
     def effect(self, cache: Cache) -> Effect:
         """What the COMMIT purges in that cache."""
-        joined = [tag for level in self.levels for tag in level.joined.get(cache, ())]
-        return self.source.effect(cache, self.changes(), joined)
+        effect = self.source.effect(cache, self.changes())
+        for level in self.levels:
+            effect |= level.joined.get(cache, NO_EFFECT)
+        return effect
 
     def hold(self, caches: Iterable[Cache], *, for_statement: bool = False) -> None:
         """From here on nobody is served what the COMMIT may change. Raises BackendError where COMMIT is not to be sent."""

@@ -30,7 +30,7 @@ LONGEST_PAUSE: Final = 0.02
 
 
 def holding(
-    store: RedisStore, tags: Sequence[str], transaction: str, lasts: float, tables: Sequence[str]
+    store: RedisStore, tags: Sequence[str], transaction: str, lasts: float, tables: Sequence[str] = ()
 ) -> Steps[Step, Schemes]:
     """Places or renews holds; in strict mode every live node has read them afterwards. The schemes of the tables."""
     spelled = spell_guards(store.names, tags, store.shards)
@@ -55,7 +55,7 @@ def releasing(store: RedisStore, tags: Sequence[str], transaction: str) -> Steps
     yield Step(store.release_script, _log_of(store), (spelled, transaction.encode(), *LOG_BOUNDS))
 
 
-def purging(store: RedisStore, tags: Sequence[str], transaction: str, tables: Sequence[str]) -> Steps[Step, Purge]:
+def purging(store: RedisStore, tags: Sequence[str], transaction: str, tables: Sequence[str] = ()) -> Steps[Step, Purge]:
     """Raises the marks, and ends the transaction's holds on the tags."""
     *reply, told = yield purge_step(store, tags, transaction, tables)
     return (yield from _landed(store, reply, _read_schemes(store, tables, told)))

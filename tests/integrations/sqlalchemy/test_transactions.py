@@ -428,7 +428,9 @@ async def test_where_it_proceeds_the_commit_lands_and_its_purge_is_sent_until_it
     assert world.cache.forbids(("book:1",)) == "purge-pending"
     monkeypatch.undo()
     await world.cache._purger.aclose()
-    assert await world.flushed() == BOOK_1
+    assert await world.flushed() == BOOK_1 | {tag for tag in world.tags if tag.startswith("book?")}, (
+        "its schemes are unknown"
+    )
 
 
 # Shapes of connections

@@ -44,7 +44,7 @@ class Repaired(NamedTuple):
 
 
 def holding(
-    store: ClusterStore, tags: Sequence[str], transaction: str, lasts: float, tables: Sequence[str]
+    store: ClusterStore, tags: Sequence[str], transaction: str, lasts: float, tables: Sequence[str] = ()
 ) -> Steps[Moves, Schemes]:
     """Places holds in the guards, then logs them; in strict mode every live node has read them afterwards. The tables' schemes.
 
@@ -77,7 +77,9 @@ def releasing(store: ClusterStore, tags: Sequence[str], transaction: str) -> Ste
         yield _record(store, epoch, "release", released, is_awaited=False)
 
 
-def purging(store: ClusterStore, tags: Sequence[str], transaction: str, tables: Sequence[str]) -> Steps[Moves, Purge]:
+def purging(
+    store: ClusterStore, tags: Sequence[str], transaction: str, tables: Sequence[str] = ()
+) -> Steps[Moves, Purge]:
     """Takes a number, raises the marks to it, then logs that, and then ends the transaction's holds on the tags."""
     tags = list(dict.fromkeys(tags))
     number, epoch = yield Step(store.number_script, (store.names.sequence.encode(),), ())
