@@ -450,9 +450,9 @@ async def test_where_not_all_may_know_of_a_hold_its_purge_is_waited_for(
             place(*arguments)  # type: ignore[arg-type]
         raise BackendError("a node does not read")
 
-    def noted(tags: tuple[str, ...], timeout: float, transaction: str) -> Purge:
+    def noted(tags: tuple[str, ...], timeout: float, transaction: str, tables: tuple[str, ...]) -> Purge:
         purged.append(transaction)
-        return purge(tags, timeout, transaction)
+        return purge(tags, timeout, transaction, tables)
 
     monkeypatch.setattr(store, "_purge", noted)
     await hold.place(["book:1"])
