@@ -29,8 +29,9 @@ serve: .venv/demo.installed
 	@echo "The shop is open on http://127.0.0.1:$(PORT) (Ctrl-C closes it)"
 	@$(RUN) uvicorn --factory examples.shop.app:create_app --port $(PORT)
 
+# Tests wait more than they compute, so there are more workers than a small machine has processors.
 test: redis-server postgresql lint
-	$(RUN) pytest -m "not long"
+	$(RUN) pytest -m "not long" -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/dev.installed
 	$(RUN) ruff check
@@ -39,7 +40,7 @@ lint: .venv/dev.installed
 	.venv/bin/lint-imports
 
 long: redis-server postgresql .venv/bench.installed
-	$(RUN) pytest -m long
+	$(RUN) pytest -m long --hypothesis-profile=random
 	$(RUN) tests.chaos --anew
 	$(RUN) tests.chaos.soak
 	$(RUN) benchmarks.fleet

@@ -14,6 +14,7 @@ from rcache import signals
 from rcache.clock import Clock, SystemClock
 from rcache.core.changes import Change, row_tag, whole_table
 from rcache.core.errors import BackendError, ConfigurationError
+from rcache.core.schemes import NO_EFFECT, Effect
 from rcache.core.settings import seconds, size
 from rcache.core.tags import check_tag
 from rcache.engine.changes import Changes
@@ -143,22 +144,28 @@ class Cache:
         purged with the COMMIT and forgotten on ROLLBACK, and `landed` is False.
         """
         checked = _checked(tags)
-        return _joined(checked) if self.changes.join(checked) else await self.purge(checked, wait=wait)
+        is_joined = self.changes.join(Effect(checked, {}))
+        return _joined(checked) if is_joined else await self.purge(checked, wait=wait)
 
-    async def purge(self, tags: tuple[str, ...], *, wait: bool = True) -> Purged:
-        """`invalidate` for tags that are known to be legal, those of URLs (`Key.url_tag`) among them."""
+    async def purge(self, tags: tuple[str, ...], *, wait: bool = True, effect: Effect = NO_EFFECT) -> Purged:
+        """`invalidate` for tags that are known to be legal, those of URLs (`Key.url_tag`) among them, and what the effect says."""
         self.open()
-        return self._told(await self._purger.purge(tags, wait=wait) if tags else _NOTHING)
+        if not (tags or effect.tags):
+            return self._told(_NOTHING)
+        return self._told(await self._purger.purge(tags, wait=wait, effect=effect))
 
     def invalidate_sync(self, *tags: str, wait: bool = True) -> Purged:
         """`invalidate` without an event loop: in sync endpoints, scripts, other frameworks; on a loop's thread it blocks."""
         checked = _checked(tags)
-        return _joined(checked) if self.changes.join(checked) else self.purge_sync(checked, wait=wait)
+        is_joined = self.changes.join(Effect(checked, {}))
+        return _joined(checked) if is_joined else self.purge_sync(checked, wait=wait)
 
-    def purge_sync(self, tags: tuple[str, ...], *, wait: bool = True) -> Purged:
+    def purge_sync(self, tags: tuple[str, ...], *, wait: bool = True, effect: Effect = NO_EFFECT) -> Purged:
         """`purge` without an event loop."""
         self.open()
-        return self._told(self._purger.purge_sync(tags, wait=wait) if tags else _NOTHING)
+        if not (tags or effect.tags):
+            return self._told(_NOTHING)
+        return self._told(self._purger.purge_sync(tags, wait=wait, effect=effect))
 
     async def apply(self, changes: Iterable[Change], *, connection: object | None = None) -> Purged:
         """Purges what rows that have changed are shown in: for writes that no tracked engine sees.
@@ -166,16 +173,16 @@ class Cache:
         To be called after their COMMIT; within a tracked transaction that has written, or of `connection` (a session or
         connection of a tracked engine), it joins that, as `invalidate` does.
         """
-        tags = self.changes.tags(changes)
-        return _joined(tags) if self._joins(tags, connection) else await self.purge(tags)
+        effect = self.changes.effect(changes)
+        return _joined(effect.tags) if self._joins(effect, connection) else await self.purge((), effect=effect)
 
     def apply_sync(self, changes: Iterable[Change], *, connection: object | None = None) -> Purged:
         """`apply` without an event loop."""
-        tags = self.changes.tags(changes)
-        return _joined(tags) if self._joins(tags, connection) else self.purge_sync(tags)
+        effect = self.changes.effect(changes)
+        return _joined(effect.tags) if self._joins(effect, connection) else self.purge_sync((), effect=effect)
 
-    def _joins(self, tags: tuple[str, ...], connection: object | None) -> bool:
-        is_joined = self.changes.join(tags, connection)
+    def _joins(self, effect: Effect, connection: object | None) -> bool:
+        is_joined = self.changes.join(effect, connection)
         if connection is not None and not is_joined:
             raise ConfigurationError(
                 f"{connection!r} is not of an engine that this cache tracks: call track(engine, ...)"
@@ -321,11 +328,12 @@ def tag_name(sender: Any) -> str:
 
 
 def entity_tags(sender: Any, identity: object) -> tuple[str, ...]:
-    """The tags of a changed entity: its row and "anything about the table"; the whole table where its identity is unknown."""
+    """The tags of a changed entity: its row, "anything about the table", and whatever was asked for by values, which nobody
+    knows here; the whole table where its identity is unknown."""
     name = tag_name(sender)
     if identity is None:
         return whole_table(name)
-    return row_tag(name, identity if isinstance(identity, tuple) else (identity,)), name
+    return row_tag(name, identity if isinstance(identity, tuple) else (identity,)), name, f"{name}?*"
 
 
 def _on_entity_changed(sender: Any, *, identity: object = None, purged: bool = False, **_: Any) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from rcache.core.entry import AtHand, Entry, Found, Missing, Purge
 from rcache.core.keys import Key
 from rcache.core.log import Head, Record
+from rcache.core.schemes import Scheme, Schemes
 
 
 class Ask(Protocol):
@@ -47,6 +48,9 @@ class Store(Protocol):
     An entry may be used only if, for each of its tags, the guard exists and was born at or before the entry's start, the
     tag's mark is not above its start, and nobody holds the tag. A hold that ran out is purged by whoever sees it.
 
+    `tables` of a hold or a purge are tags of tables, among its tags: it tells the schemes that were registered for each when it
+    held or purged the table's tag. A table is missing there whose guard may have forgotten some.
+
     Every method but `at_hand` raises BackendError when the store cannot be reached within its time.
     """
 
@@ -66,18 +70,33 @@ class Store(Protocol):
         """The entry that `ask` selects if it may be used, else the start of a fill."""
         ...
 
-    async def store(self, ask: Ask, names: tuple[str, ...], entry: Entry, budget: Budget) -> bool:
-        """Whether the entry was accepted, under the variant that `names` (and those remembered for the URL) select."""
+    async def store(
+        self,
+        ask: Ask,
+        names: tuple[str, ...],
+        entry: Entry,
+        budget: Budget,
+        schemes: Collection[Scheme] = (),
+    ) -> bool:
+        """Whether the entry was accepted, under the variant that `names` (and those remembered for the URL) select.
+
+        `schemes`: those that made tags of the entry's, which carries the family `book:*` of each of their tables. They are
+        registered, also where the entry is refused; where a table has no room for another, the entry is given the table's own tag.
+        """
         ...
 
-    async def hold(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+    async def hold(
+        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+    ) -> Schemes:
         """Nothing that carries one of `tags` is used or stored until `transaction` is over, or `lasts` seconds have passed.
 
         Done again it renews, and places anew what was lost. With strict near caches every live node knows once it returns.
         """
         ...
 
-    def hold_sync(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+    def hold_sync(
+        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+    ) -> Schemes:
         """`hold`, from any thread, with no event loop."""
         ...
 
@@ -89,14 +108,24 @@ class Store(Protocol):
         """`release`, from any thread, with no event loop."""
         ...
 
-    async def purge(self, tags: Sequence[str], timeout: float, transaction: str = "") -> Purge:
+    async def purge(
+        self, tags: Sequence[str], timeout: float, transaction: str = "", tables: Sequence[str] = ()
+    ) -> Purge:
         """No entry that carries one of `tags`, and was started before, is used by anybody after this returned.
 
         The transaction's holds on the tags end with it.
         """
         ...
 
-    def purge_sync(self, tags: Sequence[str], timeout: float, transaction: str = "", *, probe: bool = False) -> Purge:
+    def purge_sync(
+        self,
+        tags: Sequence[str],
+        timeout: float,
+        transaction: str = "",
+        tables: Sequence[str] = (),
+        *,
+        probe: bool = False,
+    ) -> Purge:
         """`purge`, from any thread, with no event loop. A probe goes out even while the breaker is open."""
         ...
 

@@ -211,6 +211,22 @@ class Sentinels:
         with server.client() as client:
             wait_until(lambda: client.info("replication")["master_link_status"] == "up", "the server follows again")
 
+    def settle(self) -> None:
+        """Returns once every sentinel has brought its failover to an end, and finds all servers well."""
+        wait_until(self._is_settled, "the sentinels find all servers well")
+
+    def _is_settled(self) -> bool:
+        named = set()
+        for sentinel in self.sentinels:
+            with sentinel.client() as client:
+                primary, replicas = client.sentinel_master(SERVICE), client.sentinel_slaves(SERVICE)
+            named.add(primary["port"])
+            if primary["flags"] != "master" or len(replicas) != 2:
+                return False
+            if any(each["flags"] != "slave" or each["master-link-status"] != "ok" for each in replicas):
+                return False
+        return len(named) == 1
+
     def stop(self) -> None:
         """Ends all of them."""
         for sentinel in self.sentinels:

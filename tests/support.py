@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -285,3 +286,10 @@ async def settle(turns: int = 20) -> None:
 
 
 Endpoint = Callable[..., Awaitable[Any]]
+
+
+def shown(value: object) -> str:
+    """A test's name for a value: the same in each process, as addresses and the order of a set are not."""
+    if isinstance(value, set):
+        return f"set({sorted(value)})"
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

@@ -385,16 +385,16 @@ class Model:
 @pytest.mark.parametrize(
     ("sender", "identity", "tags"),
     [
-        (Plain, 42, ("plain:42", "plain")),
-        (Named, "a", ("people:a", "people")),
-        (Tagged, 42, ("person:42", "person")),
-        (Table, 7, ("things:7", "things")),
-        (Model, 7, ("shop_order:7", "shop_order")),
-        (Tagged(), 42, ("person:42", "person")),
+        (Plain, 42, ("plain:42", "plain", "plain?*")),
+        (Named, "a", ("people:a", "people", "people?*")),
+        (Tagged, 42, ("person:42", "person", "person?*")),
+        (Table, 7, ("things:7", "things", "things?*")),
+        (Model, 7, ("shop_order:7", "shop_order", "shop_order?*")),
+        (Tagged(), 42, ("person:42", "person", "person?*")),
         (Plain, None, ("plain", "plain:*")),
-        (Plain, 0, ("plain:0", "plain")),
-        (Plain, ("a:b", 1), ("plain:a%3Ab:1", "plain")),
-        (Plain, ("a", "b:1"), ("plain:a:b%3A1", "plain")),
+        (Plain, 0, ("plain:0", "plain", "plain?*")),
+        (Plain, ("a:b", 1), ("plain:a%3Ab:1", "plain", "plain?*")),
+        (Plain, ("a", "b:1"), ("plain:a:b%3A1", "plain", "plain?*")),
     ],
 )
 @pytest.mark.parametrize("signal", [signals.entity_saved, signals.entity_deleted], ids=["saved", "deleted"])

@@ -60,9 +60,10 @@ class Errand:
     former: Entry | None = None
     is_refresh: bool = False  # nobody waits for it: the whole is to be made anew, whatever part was asked for
     began: float = field(init=False)  # by this process' clock
+    asked_at: float = field(init=False)  # by the store's clock: when the application was last called
 
     def __post_init__(self) -> None:
-        self.began = self.cache.clock.monotonic()
+        self.began, self.asked_at = self.cache.clock.monotonic(), self.looked_up
 
     @property
     def now(self) -> float:

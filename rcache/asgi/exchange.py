@@ -165,10 +165,16 @@ class Exchange:
                 return
             if isinstance(found, Found) and not is_available(found.entry.coding):
                 found = Missing(found.start, found.now, "coding", found.names)
+            elif isinstance(found, Found) and self._personal is not None and not found.entry.is_shared:
+                # It answers nobody with credentials, but says nothing of an answer that may be stored for everybody.
+                found = Missing(found.start, found.now, "credentials", found.names)
             former, reason = None, "miss"
             if isinstance(found, Found):
+                if (forbidden := self._cache.forbids(found.entry.tags)) is not None:
+                    await self._bypass(forbidden)
+                    return
                 use, reason = reuse(found.entry, found.now, self._wishes)
-                if use is not Use.VALIDATE or not self._may_use(found.entry):
+                if use is not Use.VALIDATE:
                     await self._serve(ask, found, use)
                     return
                 former = found.entry
@@ -204,22 +210,11 @@ class Exchange:
 
     # From the store
 
-    def _may_use(self, entry: Entry) -> bool:
-        """Whether nothing in this process, and nothing about this request, forbids an entry that the one rule allows."""
-        return self._cache.forbids(entry.tags) is None and (self._personal is None or entry.is_shared)
-
     async def _serve(self, ask: Inquiry, found: Found, use: Use) -> None:
-        cache, entry = self._cache, found.entry
-        if (reason := cache.forbids(entry.tags)) is not None:
-            await self._bypass(reason)
-        elif self._personal is not None and not entry.is_shared:
-            cache.uncacheable.note(ask.key, True, self._personal)
-            await self._bypass(self._personal)
-        else:
-            cache.stats.hits += 1
-            if use is Use.REFRESH and not self._wishes.no_store:  # the answer to that would be stored
-                self._refresh(ask, found)
-            await replay(cache, entry, found.now, self._scope, self._fields, self._send)
+        self._cache.stats.hits += 1
+        if use is Use.REFRESH and not self._wishes.no_store:  # the answer to that would be stored
+            self._refresh(ask, found)
+        await replay(self._cache, found.entry, found.now, self._scope, self._fields, self._send)
 
     async def _follow(self, ask: Inquiry, flight: Flight, reason: str) -> Ending | None:
         """Answers from another request's run where that may be shared with this one (None); else what to do instead."""

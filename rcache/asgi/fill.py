@@ -23,7 +23,7 @@ from rcache.core.entry import Entry
 from rcache.core.groups import CACHE_GROUPS
 from rcache.core.headers import OWS, joined, values, without
 from rcache.core.negotiation import is_worth_coding, plain_headers
-from rcache.core.reuse import replaces
+from rcache.core.reuse import ERRORS, replaces
 from rcache.core.validation import freshened, not_modified, not_modified_headers, selects, strong_etag
 from rcache.current import request_scope
 from rcache.engine.single_flight import Ending
@@ -32,9 +32,6 @@ logger = logging.getLogger("rcache")
 
 PATIENCE = 0.05
 """Seconds that those who wait for this flight are held by an answer of unknown length, until its first chunk tells more."""
-
-ERRORS = frozenset((500, 502, 503, 504))
-"""Answers that count as a failure of the application (RFC 5861 §4)."""
 
 _HARMLESS = frozenset(("http.response.debug", "http.response.early_hint", "http.response.push"))
 _SENT_BY_SERVER = ("http.response.pathsend", "http.response.zerocopysend")
@@ -100,6 +97,7 @@ class Fill:
 
     async def _call(self, app: ASGIApp, scope: Scope) -> None:
         scope["headers"] = self._errand.asked(self._conditions)
+        self._errand.asked_at = self._errand.now
         await app(scope, self.receive, self.send)
 
     async def receive(self) -> Message:
@@ -277,8 +275,7 @@ class Fill:
         status, shown = self._status, body
         if entry is not None and not self._errand.asks_for_all:
             scope = {**self._errand.scope, "headers": self._errand.ask.headers}
-            age = self._verdict.initial_age
-            status, headers, shown = selected(self._cache, scope, entry, status, headers, body, etag, age)
+            status, headers, shown = selected(self._cache, scope, entry, status, headers, body, etag, self._errand.now)
         if status != self._status:  # else the application's own end of the body may follow
             self._is_answered = True
             message = {"type": "http.response.body"}

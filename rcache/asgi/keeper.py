@@ -72,7 +72,7 @@ class Keeper:
             self._plan.storing,
             personal=errand.personal is not None,
             now=now,
-            response_delay=self._received - errand.looked_up,
+            response_delay=self._received - errand.asked_at,
         )
 
     def field(self, reason: str | None, *, status: int | None = None, stored: bool = False) -> bytes:

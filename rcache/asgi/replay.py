@@ -11,6 +11,7 @@ from rcache.core import cache_status
 from rcache.core.changes import without_families
 from rcache.core.coding import decode
 from rcache.core.entry import Entry
+from rcache.core.freshness import date_values
 from rcache.core.headers import RawHeaders, joined, without
 from rcache.core.negotiation import coded_etag, coded_headers, plain_headers, takes
 from rcache.core.ranges import partial
@@ -51,7 +52,7 @@ async def replay(
         tags = without_families(entry.tags[1:])
         notify(response_served, cache, path=scope["path"], status=status, age=age, tags=tags)
     if b"if-none-match" in fields or b"if-modified-since" in fields or b"range" in fields:
-        status, headers, body = selected(cache, scope, entry, status, headers, body, etag, entry.age(now))
+        status, headers, body = selected(cache, scope, entry, status, headers, body, etag, now)
     # Middleware further out may add to the list it is sent, so each answer has a list of its own.
     await send({"type": "http.response.start", "status": status, "headers": headers.copy()})
     # A stored GET also answers HEAD, without the body (RFC 9110 §9.3.2).
@@ -66,17 +67,18 @@ def selected(
     headers: Pairs,
     body: bytes,
     etag: bytes | None,
-    age: float,
+    present: float,
 ) -> tuple[int, Pairs, bytes]:
     """What of `entry` the request asks for: all, nothing that is new to it (304), or ranges (206, 416).
 
-    `headers`, `body` and `etag` are of the representation that it would get. Preconditions come before ranges, and both
-    speak of successes only (RFC 9110 §13.2.1, §13.2.2).
+    `headers`, `body` and `etag` are of the representation that it would get, `present` is the store's time. Preconditions
+    come before ranges, and both speak of successes only (RFC 9110 §13.2.1, §13.2.2).
     """
     method, asked, now = scope["method"], scope["headers"], cache.clock.time()
-    made_at = max(now - age, entry.stored_at - entry.initial_age)  # the clock may have been set back since
+    # By the clock that clients are told and by the store's, of which each may go behind the other, or have been set back.
+    moments = (entry.stored_at, now - max(0.0, present - entry.stored_at))
     if status < 300 and method != "POST":
-        if not_modified(asked, etag, entry.last_modified, now, made_at=made_at):
+        if not_modified(asked, etag, entry.last_modified, now, dated=dated(entry, max(moments))):
             return 304, not_modified_headers(headers), b""
         if etag != entry.etag and not_modified(asked, entry.etag, None, now):
             # The plain body went to those who came while it was made; the 304 names what its client holds (§15.4.5).
@@ -84,11 +86,19 @@ def selected(
             return 304, not_modified_headers(held), b""
     if status == 200 and method == "GET":
         # The date of an entry with two representations does not tell one from the other (§8.8.1).
-        dated = entry.last_modified if entry.coding is None else None
-        part = partial(asked, headers, body, etag=etag, last_modified=dated, made_at=made_at, now=now)
+        modified, made_at = entry.last_modified if entry.coding is None else None, min(moments) - entry.initial_age
+        part = partial(asked, headers, body, etag=etag, last_modified=modified, made_at=made_at, now=now)
         if part is not None:
             return part
     return status, headers, body
+
+
+def dated(entry: Entry, received: float) -> float | None:
+    """What a date is compared with where there is no Last-Modified: Date, or else when it came (RFC 9111 §4.3.2).
+
+    Of several Dates the last: whoever may hold another answer is sent this one.
+    """
+    return None if entry.last_modified is not None else max(date_values(entry.application_headers, received))
 
 
 def represented(headers: Pairs, entry: Entry, asked: RawHeaders) -> tuple[Pairs, bytes, bytes | None]:

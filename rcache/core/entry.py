@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from rcache.core.schemes import Schemes
+
 Headers = tuple[tuple[bytes, bytes], ...]
 """Header pairs in the order they came, repeats kept: a dict would lose a second Set-Cookie."""
 
@@ -94,13 +96,14 @@ class Missing(NamedTuple):
 
     start: Start | None
     now: float
-    reason: str  # absent | purged | held | quarantine | damaged | lost | coding
+    reason: str  # absent | purged | held | quarantine | damaged | lost | coding | credentials
     names: tuple[str, ...] = ()  # what selects among the URL's variants, as far as is known
 
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """A purge that has landed: its number, and an upper bound for the entries it killed."""
+    """A purge that has landed: its number, an upper bound for the entries it killed, and the schemes of the tables it asked for."""
 
     number: int
     entries: int
+    schemes: Schemes = field(default_factory=dict)

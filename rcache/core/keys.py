@@ -108,8 +108,11 @@ def with_body(identity: bytes | None, method: str, headers: RawHeaders, body: by
 
 
 def shard_of(tag: str, shards: int) -> int:
-    """The shard whose guard judges `tag`; equal in every process."""
-    return crc32(tag.encode()) % shards if shards > 1 else 0
+    """The shard whose guard judges `tag`; equal in every process.
+
+    A table's family `book:*` is judged where `book` is, so that what carries it dies with the schemes that are registered there.
+    """
+    return crc32(tag.removesuffix(":*").encode()) % shards if shards > 1 else 0
 
 
 class RedisNames:

@@ -34,6 +34,9 @@ REFRESHED: Final = Reuse(Use.REFRESH, "stale-while-revalidate")
 STALE: Final = Reuse(Use.VALIDATE, "stale")
 REQUESTED: Final = Reuse(Use.VALIDATE, "request")
 
+ERRORS: Final = frozenset((500, 502, 503, 504))
+"""Statuses that count as a failure of the application (RFC 5861 §4)."""
+
 
 def reuse(entry: Entry, now: float, wishes: RequestDirectives = NO_ADVICE) -> Reuse:
     """What to do with `entry` at `now`, given the client's directives (RFC 9111 §4.2.4, §5.2.1).

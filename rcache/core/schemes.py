@@ -4,13 +4,20 @@
 them. A query compares several columns at once and shows a few of the others, and there is no end to such combinations, so each
 that is in use is registered as a *scheme*: whoever changes a row of its table makes the tags of each registered scheme from the
 row's old and new values.
+
+A store keeps the schemes of a table where it judges the table's tag, `book`, which every writer holds and purges: so each of its
+writers learns of them by doing that. Writers that began before a scheme was registered did not know it. Hence it is registered
+only while nobody holds `book`, with the number of the last purge of `book`, its *since*, and what it made tags for is accepted
+only if it was started at that number or later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2s
+from typing import Final
 
 import orjson
 
@@ -19,6 +26,12 @@ from rcache.core.tags import TagError, check_tag, written
 
 MAX_VALUE = 40
 """Characters of a value that stand in a tag as they are; a longer one stands there as a digest."""
+
+MAX_SCHEMES: Final = 200
+"""Schemes of one table; what is asked for in yet another way depends on the whole table."""
+
+MOST_TAGS: Final = 1_000
+"""Tags of a table's schemes that a writer purges one by one; where there are more, everything that has values goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +60,8 @@ class Scheme:
             if column not in values or not (values[column] is None or is_telling(values[column])):
                 return None
             pieces.append(_piece(column, values[column]))
-        digest = blake2s(self.spelled, digest_size=5).hexdigest()
         try:
-            return check_tag(f"{self.table}?{'&'.join(pieces)}~{digest}")
+            return check_tag(f"{self.table}?{'&'.join(pieces)}~{_digest(self)}")
         except TagError:
             return None
 
@@ -58,6 +70,15 @@ class Scheme:
         if change.op != "update" or self.used is None or change.changed is None:
             return True
         return not self.used.isdisjoint(change.changed)
+
+
+Schemes = Mapping[str, frozenset[Scheme]]
+"""What is registered, by table; of a table that is not there nobody knows."""
+
+
+@lru_cache(maxsize=4096)
+def _digest(of: Scheme) -> str:
+    return blake2s(of.spelled, digest_size=5).hexdigest()
 
 
 def _piece(column: str, value: object) -> str:
@@ -87,9 +108,63 @@ def scheme(spelled: bytes) -> Scheme:
         raise ValueError(f"{spelled!r} spells no scheme") from error
 
 
+def needed(schemes: Iterable[Scheme], tags: Collection[str]) -> dict[str, list[Scheme]]:
+    """Those that have to be registered for what carries the tags, by table: what carries the table's own tag needs none of it."""
+    found: dict[str, list[Scheme]] = {}
+    for each in schemes:
+        if each.table not in tags:
+            found.setdefault(each.table, []).append(each)
+    return found
+
+
 def scheme_tags(change: Change, each: Scheme) -> set[str]:
     """The tags of the scheme that the change purges; where values are unknown, those of everything that has values."""
     if change.pk is None or not each.sees(change):
         return set()  # unknown rows purge the table's family, `book:*`, which every such tag comes with
     images = {"insert": (change.new,), "delete": (change.old,), "update": (change.old, change.new)}[change.op]
     return {each.tag(image if image is not None else {}) or f"{each.table}?*" for image in images}
+
+
+class Effect:
+    """What some changes purge: tags that are known at once, and those of schemes as they become known.
+
+    - `tags`: of rows, values, tables and templates, and whatever else is to go with them.
+    - `tables`: those whose schemes matter; the tag of each is among `tags`.
+    """
+
+    __slots__ = ("_changes", "tables", "tags")
+
+    def __init__(self, tags: Iterable[str], changes: Mapping[str, Sequence[Change]]) -> None:
+        """`changes`: those of known rows, under each name of their table."""
+        self.tags = tuple(sorted(tags))
+        self.tables = tuple(sorted(changes))
+        self._changes = changes
+
+    def __or__(self, other: Effect) -> Effect:
+        changes = {table: [*self._changes.get(table, ()), *its] for table, its in other._changes.items()}
+        return Effect({*self.tags, *other.tags}, {**self._changes, **changes})
+
+    @property
+    def widest(self) -> tuple[str, ...]:
+        """Tags that need no scheme to be known: `book?*` reaches whatever any of them may have made."""
+        return tuple(sorted({*self.tags, *[f"{table}?*" for table in self.tables]}))
+
+    def made_by(self, schemes: Schemes) -> set[str]:
+        """The tags that the schemes make of the changes; `book?*` where nobody knows the schemes of a table."""
+        tags: set[str] = set()
+        for table, changes in self._changes.items():
+            tags |= _made(changes, schemes[table]) if table in schemes else {f"{table}?*"}
+        return tags
+
+
+def _made(changes: Iterable[Change], schemes: Collection[Scheme]) -> set[str]:
+    tags: set[str] = set()
+    for change in changes:
+        for each in schemes:
+            tags |= scheme_tags(change, each)
+            if len(tags) > MOST_TAGS:
+                return {f"{each.table}?*"}
+    return tags
+
+
+NO_EFFECT: Final = Effect((), {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -14,6 +14,9 @@ from rcache.core.errors import ConfigurationError, RCacheError
 
 MAX_TAG_BYTES: Final = 512
 """The longest tag, in bytes of UTF-8."""
+
+MOST_LISTED: Final = 20
+"""Tags that a message names one by one."""
 
 _FORBIDDEN: Final = r"\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029"
 # A character takes four bytes at most, so what matches here needs no second look at its length.
@@ -49,6 +52,13 @@ def _check_closely(tag: str) -> None:
         raise TagError(f"tag {_shown(tag)} holds {match[0]!a}: no control characters, separators or surrogates")
     if len(tag.encode()) > MAX_TAG_BYTES:
         raise TagError(f"tag {_shown(tag)} is longer than {MAX_TAG_BYTES} bytes of UTF-8")
+
+
+def listed(tags: Sequence[str]) -> str:
+    """The first tags of possibly very many, for messages."""
+    if len(tags) <= MOST_LISTED:
+        return f"{list(tags)}"
+    return f"{list(tags[:MOST_LISTED])} and {len(tags) - MOST_LISTED:,} more tags"
 
 
 def _shown(tag: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from rcache.core.changes import Change, TableTags, tags_of
+from rcache.core.schemes import Effect
 
 
 class Tables(Protocol):
@@ -23,8 +24,8 @@ class Tables(Protocol):
 class Transactions(Protocol):
     """Somebody who follows transactions."""
 
-    def join(self, tags: tuple[str, ...], connection: object | None) -> bool:
-        """Whether the tags are now purged together with a transaction, and forgotten where that is rolled back.
+    def join(self, effect: Effect, connection: object | None) -> bool:
+        """Whether the effect is now purged together with a transaction, and forgotten where that is rolled back.
 
         That of `connection`; where it is None, one of the same task or thread that has written and not yet committed.
         """
@@ -43,12 +44,15 @@ class Changes:
         self._detach = detach
         self._lock = threading.Lock()
 
-    def tags(self, changes: Iterable[Change]) -> tuple[str, ...]:
-        """What the changes purge, each once and in order."""
-        tags: set[str] = set()
+    def effect(self, changes: Iterable[Change]) -> Effect:
+        """What the changes purge."""
+        tags, by_table = set[str](), dict[str, list[Change]]()
         for change in changes:
-            tags |= tags_of(change, self._describe(change))
-        return tuple(sorted(tags))
+            table = self._describe(change)
+            tags |= tags_of(change, table)
+            for name in table.names if change.pk is not None else ():
+                by_table.setdefault(name, []).append(change)
+        return Effect(tags, by_table)
 
     def _describe(self, change: Change) -> TableTags:
         for tables in self.tables:
@@ -57,9 +61,9 @@ class Changes:
                 return found
         return TableTags((change.table,))
 
-    def join(self, tags: tuple[str, ...], connection: object | None = None) -> bool:
+    def join(self, effect: Effect, connection: object | None = None) -> bool:
         """`Transactions.join`, in whatever follows that transaction."""
-        joined = [transactions.join(tags, connection) for transactions in tuple(self.transactions)]
+        joined = [transactions.join(effect, connection) for transactions in tuple(self.transactions)]
         return any(joined)
 
     def withhold(self, tags: Iterable[str]) -> None:

@@ -5,7 +5,6 @@ A thread, because a process may have several event loops, or a new one for each 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import secrets
 import threading
@@ -21,7 +20,7 @@ from rcache.ports import Log
 logger = logging.getLogger("rcache")
 
 RENEWALS: Final = 4  # per lease
-FIRST_PAUSE: Final = 0.05  # seconds between two attempts to join, doubled up to LONGEST_PAUSE
+FIRST_PAUSE: Final = 0.05  # seconds between two attempts to follow, doubled up to LONGEST_PAUSE
 LONGEST_PAUSE: Final = 1.0
 
 
@@ -63,7 +62,7 @@ class Follower:
                 return None
             if self._boottime() >= self._renew_at:
                 self._renew()
-        except (BackendError, DoubtError) as error:
+        except Exception as error:
             self.doubt(error)
             return None
         return self._near.tail, max(0.0, self._renew_at - self._boottime())
@@ -78,8 +77,6 @@ class Follower:
         self._near.join(head, sent, self._lease)
         self._renew_at = sent + self._lease / RENEWALS
         self._behind = None
-        self._pause = 0.0
-        self._is_told = False
         self.joined.set()
         return True
 
@@ -102,6 +99,8 @@ class Follower:
         """Takes in what was read; what strict writers wait for is acknowledged at once."""
         if not self._near.apply(records):
             raise DoubtError("it lost its place in the log")
+        self._pause = 0.0
+        self._is_told = False
         if self._is_strict and any(record.is_awaited for record in records):
             self._renew_at = 0.0
 
@@ -113,10 +112,11 @@ class Follower:
             logger.info("the near cache begins anew: %s", error)
         elif not self._is_told and not self._stopped.is_set():
             self._is_told = True
-            logger.warning("nothing is kept near until the log can be followed: %s", error)
+            unforeseen = None if isinstance(error, BackendError) else error
+            logger.warning("nothing is kept near until the log can be followed: %s", error, exc_info=unforeseen)
 
     def pause(self) -> float:
-        """Seconds until the next turn, where there was nothing to read: none at first, then twice as many each time."""
+        """Seconds until the next turn, where nothing could be read: none at first, then twice as many each time."""
         pause, self._pause = self._pause, min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
         return pause
 
@@ -131,24 +131,35 @@ class Follower:
 
 
 def _run(follower_of: weakref.ref[Follower], log: Log, stopped: threading.Event) -> None:
-    """The thread's work. While it waits it keeps nobody alive, so that a cache may be dropped unclosed."""
+    """The thread's work. While it waits it keeps nobody alive, so that a cache may be dropped unclosed.
+
+    Whatever fails is a doubt: nothing ends the thread but `stopped`, and that nobody wants it any more.
+    """
     node = ""
     while not stopped.is_set() and (follower := follower_of()) is not None:
         node = follower.node
         place = follower.turn()
         pause = follower.pause() if place is None else 0.0
         del follower
-        if place is None:
+        if place is not None:
+            pause = _take(follower_of, log, place)
+        if pause:
             stopped.wait(pause)
-            continue
-        try:
-            records = log.read(*place)
-            if (follower := follower_of()) is not None:
-                follower.apply(records)
-        except (BackendError, DoubtError) as error:
-            if (follower := follower_of()) is not None:
-                follower.doubt(error)
-        follower = None
-    with contextlib.suppress(BackendError):  # it is struck out when somebody waits for it
+    try:
         log.leave(node)
+    except Exception as error:  # it is struck out when somebody waits for it
+        logger.debug("a node left without a word: %s", error)
     log.close()
+
+
+def _take(follower_of: weakref.ref[Follower], log: Log, place: tuple[int, float]) -> float:
+    """Reads what comes after that place, and hands it over; for how many seconds to pause where that failed."""
+    try:
+        records = log.read(*place)
+        if (follower := follower_of()) is not None:
+            follower.apply(records)
+    except Exception as error:
+        if (follower := follower_of()) is not None:
+            follower.doubt(error)
+            return follower.pause()
+    return 0.0

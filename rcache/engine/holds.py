@@ -4,6 +4,9 @@ Other caches purge after the COMMIT: who asks in between is answered from before
 everybody is. Here the writer holds the tags first. Whatever then happens to it, nobody is given an entry that carries one,
 until it has purged or released them, or its hold has run out and somebody else has purged them for it.
 
+What changes purge depends on the schemes that are registered (`core.schemes`). Whoever holds a table's tag is told them, and while
+it is held no other can be registered: so a hold is placed once more where it turns out that the first did not cover all of them.
+
 `Hold` is one transaction's: placed before COMMIT, then ended by exactly one of `purge`, `release` or, where nobody knows
 whether the COMMIT landed, `leave`. `Cache.writing` does that around a block; an integration with an ORM does it around its own
 COMMIT. Every method has a twin for code without an event loop.
@@ -16,14 +19,19 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from rcache.clock import Clock
 from rcache.core.errors import BackendError
+from rcache.core.schemes import NO_EFFECT, Effect, Schemes
+from rcache.core.tags import listed
 from rcache.engine.purge import Purged, Purger
 from rcache.engine.renewals import Renewals
 from rcache.ports import Store
 
 logger = logging.getLogger("rcache")
+
+_TOO_SLOW = "it took so long that a COMMIT might outlive the hold"
 
 
 class Holds:
@@ -41,20 +49,22 @@ class Holds:
         self.told = told
         self.renewals = Renewals(self.lasts / 4)
 
-    def begin(self, transaction: str | None = None) -> Hold:
-        """A hold on nothing yet; `transaction` is a random id, made here where none is given."""
-        return Hold(self, transaction or secrets.token_hex(8))
+    def begin(self, effect: Effect = NO_EFFECT) -> Hold:
+        """A hold that is still to be placed, on all that the effect purges."""
+        return Hold(self, secrets.token_hex(8), effect)
 
 
 class Hold:
     """What one transaction holds."""
 
-    def __init__(self, holds: Holds, transaction: str) -> None:
+    def __init__(self, holds: Holds, transaction: str, effect: Effect) -> None:
         self.transaction = transaction
-        self.tags: tuple[str, ...] = ()
+        self.tags = tuple(sorted(holds.purger.known.tags(effect)))
+        self._effect = effect
         self._holds = holds
         self._store = holds.store
         self._timeout = holds.purger.timeout
+        self._held: tuple[str, ...] = ()  # what everybody whom it concerns was known to know of, once it was placed
         self._good_until = float("-inf")  # by a clock that counts suspended time
 
     @property
@@ -76,11 +86,16 @@ class Hold:
         try:
             for _ in range(2):  # where strict nodes were waited for, little may be left of it
                 sent = self._holds.clock.boottime()
-                placing = self._store.hold(self.tags, self.transaction, self._holds.lasts, self._timeout)
-                await self._holds.purger.to_the_end(asyncio.ensure_future(placing))
-                self._good_until = sent + self._holds.lasts / 2
+                while True:
+                    tags = self.tags
+                    placing = self._store.hold(tags, *self._how())
+                    if self._covers(await self._holds.purger.to_the_end(asyncio.ensure_future(placing))):
+                        break
+                self._placed(tags, sent)
                 if self.may_commit:
                     break
+            else:
+                raise BackendError(_TOO_SLOW)
         except BackendError as error:
             self._failed(error)
         else:
@@ -96,6 +111,8 @@ class Hold:
                 self.renew()
                 if self.may_commit:
                     break
+            else:
+                raise BackendError(_TOO_SLOW)
         except BackendError as error:
             self._failed(error)
         else:
@@ -114,17 +131,37 @@ class Hold:
     def renew(self) -> None:
         """Renews it, or places it again where it was lost. Blocks; raises BackendError."""
         sent = self._holds.clock.boottime()
-        self._store.hold_sync(self.tags, self.transaction, self._holds.lasts, self._timeout)
+        while True:
+            tags = self.tags
+            if self._covers(self._store.hold_sync(tags, *self._how())):
+                break
+        self._placed(tags, sent)
+
+    def _placed(self, tags: tuple[str, ...], sent: float) -> None:
+        self._held = tags
         self._good_until = sent + self._holds.lasts / 2
+
+    def _how(self) -> tuple[Any, ...]:
+        how = self.transaction, self._holds.lasts, self._timeout
+        return (*how, self._effect.tables) if self._effect.tables else how
+
+    def _covers(self, schemes: Schemes) -> bool:
+        """Whether all is held that the effect purges by these schemes; what is not yet is noted."""
+        if not self._effect.tables:
+            return True
+        self._holds.purger.known.learn(schemes)
+        more = self._effect.made_by(schemes).difference(self.tags)
+        self._note(sorted(more))
+        return not more
 
     def _note(self, tags: Iterable[str]) -> None:
         self.tags = tuple(dict.fromkeys((*self.tags, *tags)))
 
     def _failed(self, error: BackendError) -> None:
         if self._holds.purger.on_outage == "abort":
-            raise BackendError(f"{list(self.tags)} cannot be held, so nothing is to be committed: {error}") from error
+            raise BackendError(f"{listed(self.tags)} cannot be held, so nothing is to be committed: {error}") from error
         logger.warning(
-            "%s cannot be held: until they are purged, others may serve what this write changes", list(self.tags)
+            "%s cannot be held: until they are purged, others may serve what this write changes", listed(self.tags)
         )
         self._holds.renewals.add(self)  # it may come to be held before COMMIT
 
@@ -133,28 +170,35 @@ class Hold:
     async def purge(self) -> Purged:
         """COMMIT has landed: purges what was held, which ends the hold. As `Cache.invalidate` otherwise."""
         was_busy = self._holds.renewals.discard(self)
-        purged = await self._holds.purger.purge(self.tags, transaction=self.transaction)
+        purged = await self._holds.purger.purge(self.tags, transaction=self._known, effect=self._effect)
         return self._ended(purged, was_busy)
 
     def purge_sync(self) -> Purged:
         """`purge` without an event loop."""
         was_busy = self._holds.renewals.discard(self)
-        return self._ended(self._holds.purger.purge_sync(self.tags, transaction=self.transaction), was_busy)
+        purged = self._holds.purger.purge_sync(self.tags, transaction=self._known, effect=self._effect)
+        return self._ended(purged, was_busy)
+
+    @property
+    def _known(self) -> str:
+        """The transaction, if all is held that it names: what strict nodes have not read of yet they must read of the purge."""
+        return self.transaction if self._held == self.tags else ""
 
     def _ended(self, purged: Purged, was_busy: bool) -> Purged:
-        if was_busy and purged.landed:  # a renewal that was under way may have placed it again
+        # A renewal that was under way may have placed it again, or one that failed may have placed it nevertheless.
+        if (was_busy or not self._known) and purged.landed:
             self._holds.renewals.afterwards(self._release_quietly)
         return self._holds.told(purged)
 
     async def leave(self) -> Purged:
         """Nobody knows whether COMMIT lands: purges now, and keeps the hold, which is purged again when it has run out."""
         self._holds.renewals.discard(self)
-        return self._holds.told(await self._holds.purger.purge(self.tags))
+        return self._holds.told(await self._holds.purger.purge(self.tags, effect=self._effect))
 
     def leave_sync(self) -> Purged:
         """`leave` without an event loop."""
         self._holds.renewals.discard(self)
-        return self._holds.told(self._holds.purger.purge_sync(self.tags))
+        return self._holds.told(self._holds.purger.purge_sync(self.tags, effect=self._effect))
 
     async def release(self) -> None:
         """It was rolled back, or never began: what was held is good again. Never once COMMIT was sent.

@@ -6,11 +6,12 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from rcache.clock import Clock
 from rcache.core.entry import AtHand, Entry, Found, Missing, Purge
 from rcache.core.keys import Key
+from rcache.core.schemes import Scheme, Schemes
 from rcache.engine.follower import Follower
 from rcache.engine.near_cache import NearCache
 from rcache.ports import Ask, Budget, Log, Store
@@ -82,20 +83,31 @@ class NearStore:
                 self.near.keep(ask, found)
         return found
 
-    async def store(self, ask: Ask, names: tuple[str, ...], entry: Entry, budget: Budget) -> bool:
+    async def store(
+        self,
+        ask: Ask,
+        names: tuple[str, ...],
+        entry: Entry,
+        budget: Budget,
+        schemes: Collection[Scheme] = (),
+    ) -> bool:
         """Whether the entry was accepted."""
-        is_accepted = await self.store_behind.store(ask, names, entry, budget)
+        is_accepted = await self.store_behind.store(ask, names, entry, budget, schemes)
         if is_accepted:
             self.near.replaced(ask.key)
         return is_accepted
 
-    async def hold(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+    async def hold(
+        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+    ) -> Schemes:
         """Nothing that carries one of `tags` is used or stored until `transaction` is over, or `lasts` seconds have passed."""
-        await self.store_behind.hold(tags, transaction, lasts, timeout)
+        return await self.store_behind.hold(tags, transaction, lasts, timeout, tables)
 
-    def hold_sync(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+    def hold_sync(
+        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+    ) -> Schemes:
         """`hold`, from any thread."""
-        self.store_behind.hold_sync(tags, transaction, lasts, timeout)
+        return self.store_behind.hold_sync(tags, transaction, lasts, timeout, tables)
 
     async def release(self, tags: Sequence[str], transaction: str, timeout: float) -> None:
         """What the transaction held is good again."""
@@ -105,15 +117,25 @@ class NearStore:
         """`release`, from any thread."""
         self.store_behind.release_sync(tags, transaction, timeout)
 
-    async def purge(self, tags: Sequence[str], timeout: float, transaction: str = "") -> Purge:
+    async def purge(
+        self, tags: Sequence[str], timeout: float, transaction: str = "", tables: Sequence[str] = ()
+    ) -> Purge:
         """No entry that carries one of `tags`, and was started before, is used by this process after this returned."""
-        purge = await self.store_behind.purge(tags, timeout, transaction)
+        purge = await self.store_behind.purge(tags, timeout, transaction, tables)
         self.near.purged(tags, purge.number)
         return purge
 
-    def purge_sync(self, tags: Sequence[str], timeout: float, transaction: str = "", *, probe: bool = False) -> Purge:
+    def purge_sync(
+        self,
+        tags: Sequence[str],
+        timeout: float,
+        transaction: str = "",
+        tables: Sequence[str] = (),
+        *,
+        probe: bool = False,
+    ) -> Purge:
         """`purge`, from any thread."""
-        purge = self.store_behind.purge_sync(tags, timeout, transaction, probe=probe)
+        purge = self.store_behind.purge_sync(tags, timeout, transaction, tables, probe=probe)
         self.near.purged(tags, purge.number)
         return purge
 

@@ -16,7 +16,10 @@ from typing import Any, Literal, TypeVar
 
 from rcache.core.entry import Purge
 from rcache.core.errors import BackendError
+from rcache.core.schemes import NO_EFFECT, Effect
+from rcache.core.tags import listed
 from rcache.engine.journal import Journal
+from rcache.engine.known import Known
 from rcache.ports import Store
 
 logger = logging.getLogger("rcache")
@@ -56,6 +59,7 @@ class Purger:
     ) -> None:
         self.timeout = timeout
         self.on_outage = on_outage
+        self.known = Known()
         self._store = store
         self._before = before
         self._running: set[asyncio.Task[Any]] = set()
@@ -63,56 +67,87 @@ class Purger:
         self.journal = Journal(self._send, self._flush, timeout, max_pending)
         store.watch_epoch(self._replay)
 
-    async def purge(self, tags: tuple[str, ...], *, wait: bool = True, transaction: str = "") -> Purged:
+    async def purge(
+        self, tags: tuple[str, ...], *, wait: bool = True, transaction: str = "", effect: Effect = NO_EFFECT
+    ) -> Purged:
         """Returns once the purge has landed, or after `timeout` seconds (none while the breaker is open).
 
-        The transaction's holds on the tags end with it, unless it has to go through the journal: then they run out.
+        The transaction's holds on the tags end with it, unless it has to go through the journal: then they run out. With an
+        `effect`, what it purges is purged too, also by schemes that only the store knows of.
         """
         self._before()
+        widest = _widest(tags, effect)
         if not wait:
-            return self._later(tags)
+            return self._later(widest)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.timeout
         was_down = self._store.is_down
         if not was_down and not self.journal.waiting:
             try:
-                return self._landed(tags, await self._shielded(tags, transaction))
+                return await self._shielded(tags, transaction, effect)
             except BackendError as error:
-                logger.debug("purge of %s goes to the journal: %s", tags, error)
-        ticket = self.journal.add(tags)
+                logger.debug("purge of %s goes to the journal: %s", listed(tags), error)
+        ticket = self.journal.add(widest)
         patience = 0.0 if was_down else deadline - loop.time()
         purge = await self.journal.wait_async(ticket, patience) if patience > 0 else self.journal.landed(ticket)
-        return self._outcome(tags, purge)
+        return self._outcome(widest, purge)
 
-    def purge_sync(self, tags: tuple[str, ...], *, wait: bool = True, transaction: str = "") -> Purged:
+    def purge_sync(
+        self, tags: tuple[str, ...], *, wait: bool = True, transaction: str = "", effect: Effect = NO_EFFECT
+    ) -> Purged:
         """`purge` for code without an event loop; on a loop's thread it blocks for one trip."""
         self._before()
+        widest = _widest(tags, effect)
         if not wait:
-            return self._later(tags)
+            return self._later(widest)
         deadline = time.monotonic() + self.timeout
         was_down = self._store.is_down
         if not was_down and not self.journal.waiting:
             try:
-                return self._landed(tags, self._store.purge_sync(tags, self.timeout, *_ending(transaction)))
+                tags = self._guessed(tags, effect)
+                purge = self._store.purge_sync(tags, self.timeout, *_ending(transaction, effect.tables))
+                more = self._unknown(tags, effect, purge)
+                further = self._store.purge_sync(more, self.timeout, *_ending(transaction)) if more else None
+                return self._landed(tags, effect, purge, more, further)
             except BackendError as error:
-                logger.debug("purge of %s goes to the journal: %s", tags, error)
-        ticket = self.journal.add(tags)
+                logger.debug("purge of %s goes to the journal: %s", listed(tags), error)
+        ticket = self.journal.add(widest)
         patience = 0.0 if was_down else max(0.0, deadline - time.monotonic())
-        return self._outcome(tags, self.journal.wait(ticket, patience))
+        return self._outcome(widest, self.journal.wait(ticket, patience))
+
+    async def _purge(self, tags: tuple[str, ...], transaction: str, effect: Effect) -> Purged:
+        tags = self._guessed(tags, effect)
+        purge = await self._store.purge(tags, self.timeout, *_ending(transaction, effect.tables))
+        more = self._unknown(tags, effect, purge)
+        further = await self._store.purge(more, self.timeout, *_ending(transaction)) if more else None
+        return self._landed(tags, effect, purge, more, further)
+
+    def _guessed(self, tags: tuple[str, ...], effect: Effect) -> tuple[str, ...]:
+        """All tags that are known to go before the store has told its schemes."""
+        return tuple(dict.fromkeys((*tags, *sorted(self.known.tags(effect))))) if effect is not NO_EFFECT else tags
+
+    def _unknown(self, tags: tuple[str, ...], effect: Effect, purge: Purge) -> tuple[str, ...]:
+        """The tags that only the store's answer has told of: they are purged before anybody hears that the purge has landed."""
+        self.known.learn(purge.schemes)
+        return tuple(sorted(effect.made_by(purge.schemes).difference(tags)))
 
     def _send(self, tags: Sequence[str], timeout: float) -> Purge:
         """The journal's way to the store."""
         purge = self._store.purge_sync(tags, timeout, probe=True)
-        self._landed(tuple(tags), purge)
+        self._recent.append((time.monotonic(), tuple(tags)))
         return purge
 
     def _flush(self, timeout: float) -> Purge:
         self._before()
         return self._store.flush_sync(timeout, probe=True)
 
-    def _landed(self, tags: tuple[str, ...], purge: Purge) -> Purged:
-        self._recent.append((time.monotonic(), tags))
-        return _landed(tags, purge)
+    def _landed(
+        self, tags: tuple[str, ...], effect: Effect, purge: Purge, more: tuple[str, ...], further: Purge | None
+    ) -> Purged:
+        self._recent.append((time.monotonic(), _widest(tags, effect)))
+        if further is not None:
+            purge = Purge(further.number, purge.entries + further.entries)
+        return _landed((*tags, *more), purge)
 
     def _replay(self) -> None:
         """The store may have forgotten what landed last: it is sent again."""
@@ -130,23 +165,22 @@ class Purger:
             return _landed(tags, purge)
         if self.on_outage == "abort":
             raise BackendError(
-                f"the purge of {list(tags)} has not landed: the store cannot be reached; it is sent until it lands"
+                f"the purge of {listed(tags)} has not landed: the store cannot be reached; it is sent until it lands"
             )
         logger.warning(
-            "the purge of %s has not landed yet: the store cannot be reached; it is sent until it lands", list(tags)
+            "the purge of %s has not landed yet: the store cannot be reached; it is sent until it lands", listed(tags)
         )
         return Purged(tags, 0, None, landed=False)
 
-    async def _shielded(self, tags: tuple[str, ...], transaction: str) -> Purge:
+    async def _shielded(self, tags: tuple[str, ...], transaction: str, effect: Effect) -> Purged:
         """The purge is carried out to its end even where its caller is cancelled; only then is the caller let go."""
-        purge = self._store.purge(tags, self.timeout, *_ending(transaction))
-        task: asyncio.Task[Purge] = asyncio.ensure_future(purge)
+        task: asyncio.Task[Purged] = asyncio.ensure_future(self._purge(tags, transaction, effect))
         try:
             return await self.to_the_end(task)
         except asyncio.CancelledError:
             # A loop that ends cancels the task too, and then nobody knows whether the purge has landed.
             if task.cancelled() or task.exception() is not None:
-                self.journal.add(tags)
+                self.journal.add(_widest(tags, effect))
             raise
 
     async def to_the_end(self, task: asyncio.Task[T]) -> T:
@@ -180,8 +214,13 @@ class Purger:
             self.journal.close(self.timeout)
 
 
-def _ending(transaction: str) -> tuple[str, ...]:
-    return (transaction,) if transaction else ()
+def _ending(transaction: str, tables: tuple[str, ...] = ()) -> tuple[Any, ...]:
+    return (transaction, tables) if tables else (transaction,) if transaction else ()
+
+
+def _widest(tags: tuple[str, ...], effect: Effect) -> tuple[str, ...]:
+    """What reaches all that the effect purges where nobody asks the store for its schemes."""
+    return tuple(dict.fromkeys((*tags, *effect.widest)))
 
 
 def _landed(tags: tuple[str, ...], purge: Purge) -> Purged:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from rcache.clock import Clock, SystemClock
 from rcache.core.entry import AtHand, Entry, Found, Missing, Purge, Start
 from rcache.core.keys import URL_TAG, Key, shard_of
+from rcache.core.schemes import MAX_SCHEMES, Scheme, Schemes, needed
 from rcache.core.vary import merge
 from rcache.ports import Ask, Budget
 
@@ -47,15 +48,16 @@ class _Slot:
 
 
 class _Guard:
-    """The marks, holds and `born` of one shard of tags."""
+    """The marks, holds and `born` of one shard of tags, and the schemes of its tables."""
 
-    __slots__ = ("born", "holds", "marks", "quarantined_until")
+    __slots__ = ("born", "holds", "marks", "quarantined_until", "schemes")
 
     def __init__(self, born: int, quarantined_until: float | None = None) -> None:
         self.born = born
         self.marks: dict[str, int] = {}  # in order of their numbers: a raised mark moves to the end
         self.holds: dict[str, dict[str, float]] = {}  # tag -> transaction -> deadline
         self.quarantined_until = quarantined_until
+        self.schemes: dict[str, dict[Scheme, int]] = {}  # table -> scheme -> since
 
 
 class MemoryStore:
@@ -201,12 +203,20 @@ class MemoryStore:
 
     # Writing
 
-    async def store(self, ask: Ask, names: tuple[str, ...], entry: Entry, budget: Budget) -> bool:
+    async def store(
+        self,
+        ask: Ask,
+        names: tuple[str, ...],
+        entry: Entry,
+        budget: Budget,
+        schemes: Collection[Scheme] = (),
+    ) -> bool:
         """Whether the entry was accepted."""
         key = ask.key
         with self._lock:
             self._sweep()
-            if self._refusal(entry) is not None or entry.gone_at <= self._time():
+            is_known = not schemes or self._register(entry, schemes)
+            if not is_known or self._refusal(entry) is not None or entry.gone_at <= self._time():
                 return False
             page = self._pages.get(key)
             known = merge(page.names, names) if page is not None else names
@@ -220,6 +230,44 @@ class MemoryStore:
                     self._drop(other)
             self._insert(slot, known)
         return True
+
+    def _register(self, entry: Entry, schemes: Collection[Scheme]) -> bool:
+        """Registers them; whether nobody who did not know of them can have changed what the entry was made of since its start."""
+        is_known = True
+        full = []
+        for table, its in needed(schemes, entry.tags).items():
+            if self._is_quarantined(shard_of(table, self.shards)):
+                return False
+            known = self._guards[shard_of(table, self.shards)].schemes.get(table, {})
+            unknown = [each for each in its if each not in known]
+            if len(known) + len(unknown) > MAX_SCHEMES:
+                full.append(table)
+            else:
+                if unknown:
+                    known = self._registering(table, unknown, entry.start.number)
+                is_known &= all(each in known and known[each] <= entry.start.number for each in its)
+        entry.tags = (*entry.tags, *full)
+        return is_known
+
+    def _registering(self, table: str, unknown: Collection[Scheme], number: int) -> dict[Scheme, int]:
+        """The table's schemes, these among them unless somebody holds the table's tag, who has not heard of them."""
+        objection = self._objection(table, number)
+        if objection == "abandoned":
+            self._purge_now([table], "")
+        guard = self._guards[shard_of(table, self.shards)]
+        known = guard.schemes.setdefault(table, {})
+        if objection not in ("held", "abandoned"):
+            known.update(dict.fromkeys(unknown, max(guard.born, guard.marks.get(table, 0))))
+        return known
+
+    def _registered(self, tables: Sequence[str]) -> Schemes:
+        """The schemes of each table whose guard has forgotten none."""
+        told = {}
+        for table in tables:
+            guard = self._guards.get(shard_of(table, self.shards))
+            if guard is not None and guard.quarantined_until is None:
+                told[table] = frozenset(guard.schemes.get(table, ()))
+        return told
 
     def _insert(self, slot: _Slot, names: tuple[str, ...]) -> None:
         page = self._pages.get(slot.key)
@@ -260,18 +308,28 @@ class MemoryStore:
 
     # Purging
 
-    async def purge(self, tags: Sequence[str], timeout: float, transaction: str = "") -> Purge:
+    async def purge(
+        self, tags: Sequence[str], timeout: float, transaction: str = "", tables: Sequence[str] = ()
+    ) -> Purge:
         """No entry that carries one of `tags`, and was started before, is used by anybody after this returned."""
-        return self.purge_sync(tags, timeout, transaction)
+        return self.purge_sync(tags, timeout, transaction, tables)
 
-    def purge_sync(self, tags: Sequence[str], timeout: float, transaction: str = "", *, probe: bool = False) -> Purge:
+    def purge_sync(
+        self,
+        tags: Sequence[str],
+        timeout: float,
+        transaction: str = "",
+        tables: Sequence[str] = (),
+        *,
+        probe: bool = False,
+    ) -> Purge:
         """`purge`, from any thread."""
         with self._lock:
-            purge = self._purge_now(tags, transaction)
+            purge = self._purge_now(tags, transaction, tables)
             self._sweep()
         return purge
 
-    def _purge_now(self, tags: Sequence[str], transaction: str) -> Purge:
+    def _purge_now(self, tags: Sequence[str], transaction: str, tables: Sequence[str] = ()) -> Purge:
         number = self._number + 1
         entries = 0
         for tag in tags:
@@ -281,7 +339,7 @@ class MemoryStore:
             if carriers is not None:
                 entries += len(carriers)
                 self._dead.append(carriers)
-        return Purge(self._next_number(), entries)
+        return Purge(self._next_number(), entries, self._registered(tables))
 
     def flush_sync(self, timeout: float, *, probe: bool = False) -> Purge:
         """No entry that was started before is used by anybody after this returned."""
@@ -304,11 +362,15 @@ class MemoryStore:
 
     # Holding
 
-    async def hold(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+    async def hold(
+        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+    ) -> Schemes:
         """Nothing that carries one of `tags` is used or stored until `transaction` is over, or `lasts` seconds have passed."""
-        self.hold_sync(tags, transaction, lasts, timeout)
+        return self.hold_sync(tags, transaction, lasts, timeout, tables)
 
-    def hold_sync(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+    def hold_sync(
+        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+    ) -> Schemes:
         """`hold`, from any thread."""
         with self._lock:
             deadline = self._monotonic() + lasts
@@ -317,6 +379,7 @@ class MemoryStore:
                 self._is_quarantined(shard)  # makes a guard that was lost: a hold needs one to live in
                 self._guards[shard].holds.setdefault(tag, {})[transaction] = deadline
             self._next_number()
+            return self._registered(tables)
 
     async def release(self, tags: Sequence[str], transaction: str, timeout: float) -> None:
         """What the transaction held is good again: it changed nothing."""

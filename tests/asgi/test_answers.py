@@ -385,6 +385,30 @@ async def test_if_modified_since_on_a_hit(cache: Cache, offset: int, status: int
     assert (await client.get("/", {**since, "if-none-match": etag})).status == 304
 
 
+@pytest.mark.parametrize(
+    ("dated", "moment"),
+    [
+        ([], 0),  # when it came
+        ([("age", "100")], 0),
+        ([("date", "garbage")], 0),
+        ([("date", format_http_date(EPOCH - 30).decode())], -30),
+        ([("date", format_http_date(EPOCH - 30).decode()), ("age", "100")], -30),
+        ([("date", format_http_date(EPOCH + 30).decode())], 30),
+        ([("date", format_http_date(EPOCH - 30).decode()), ("date", format_http_date(EPOCH - 20).decode())], -20),
+    ],
+)
+async def test_if_modified_since_is_compared_with_date_or_when_it_came_where_nothing_was_modified(
+    cache: Cache, clock: HandClock, dated: list[tuple[str, str]], moment: int
+) -> None:
+    """Its age is another matter: that it may be older does not make it older than the client's."""
+    client = answering(cache, headers=[("cache-control", "max-age=1000"), *dated])
+    await client.get("/")
+    clock.advance(40)
+    for offset, status in ((-1, 200), (0, 304), (1, 304)):
+        since = format_http_date(EPOCH + moment + offset).decode()
+        assert (await client.get("/", {"if-modified-since": since})).status == status
+
+
 @pytest.mark.parametrize("since", ["", "yesterday", "0", "Thu, 99 Foo 2026 00:00:00 GMT"])
 async def test_what_is_no_date_is_ignored(cache: Cache, since: str) -> None:
     client = answering(cache, headers=[("last-modified", format_http_date(EPOCH - 1000).decode())])

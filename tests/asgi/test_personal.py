@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from rcache import Cache, CacheMiddleware, Rule, cached
-from tests.support import RawClient
+from tests.support import RawClient, shown
 
 ALICE, BOB = {"authorization": "Bearer alice"}, {"authorization": "Bearer bob"}
 
@@ -67,6 +67,21 @@ async def test_an_answer_that_says_so_is_shared_among_credentials(cache: Cache, 
     client = serving(cache, echo(control=control))
     assert (await client.get("/", ALICE)).is_stored
     for headers in (BOB, ALICE, {}):
+        assert (await client.get("/", headers)).is_hit
+
+
+@pytest.mark.parametrize("personal", [ALICE, {"cookie": "session=1"}], ids=["authorization", "cookie"])
+async def test_it_is_stored_whatever_was_stored_before(cache: Cache, personal: dict[str, str]) -> None:
+    """The answer for nobody in particular says nothing of who may be given one that says so."""
+    controls = iter(["max-age=60", "max-age=60, public"])
+
+    async def endpoint(request: Request) -> Response:
+        return PlainTextResponse("body", headers={"cache-control": next(controls)})
+
+    client = serving(cache, endpoint)
+    assert (await client.get("/")).is_stored
+    assert (await client.get("/", personal)).cache == "rcache; fwd=miss; stored"
+    for headers in (BOB, personal, {}):
         assert (await client.get("/", headers)).is_hit
 
 
@@ -247,7 +262,7 @@ async def test_an_empty_value_is_not_an_absent_one(cache: Cache) -> None:
     assert entries(cache) == 2
 
 
-@pytest.mark.parametrize("returned", [None, 5, b"bytes", ["x"], object()], ids=repr)
+@pytest.mark.parametrize("returned", [None, 5, b"bytes", ["x"], object()], ids=shown)
 async def test_a_key_that_is_no_string_bypasses(cache: Cache, returned: Any) -> None:
     client = serving(cache, echo("x-user"), key_by=lambda request: returned)
     for user in ("alice", "bob"):

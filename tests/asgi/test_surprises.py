@@ -355,7 +355,7 @@ async def test_an_answer_that_covered_for_a_failure_does_not_grow_younger_either
 async def test_a_clock_that_is_set_back_makes_no_answer_older_than_what_a_client_holds(
     cache: Cache, clock: HandClock
 ) -> None:
-    """Where there is no Last-Modified, a date is compared with when the answer was made."""
+    """Where there is no Last-Modified, a date is compared with when the answer came."""
     client, _ = standing(cache, Reply(headers=[("cache-control", "max-age=600")]))
     await client.get("/")  # at 08:00:00
     clock.now -= 3600
@@ -367,7 +367,18 @@ def test_a_date_is_compared_with_the_later_of_what_two_clocks_say(cache: Cache) 
     """A store's clock may go behind the one that clients are told."""
     entry = Entry(Start("epoch", 1), 200, (), b"body", (), stored_at=EPOCH - 3600, initial_age=0.0, lifetime=600.0)
     scope = RawClient(CacheMiddleware).scope("/", {"if-modified-since": "Fri, 15 Jan 2027 07:30:00 GMT"})
-    assert selected(cache, scope, entry, 200, [], b"body", None, 0.0)[0] == 200
+    assert selected(cache, scope, entry, 200, [], b"body", None, entry.stored_at)[0] == 200
+
+
+@pytest.mark.parametrize("ahead", [-30, 0, 30])
+def test_a_date_is_strong_only_if_both_clocks_say_that_it_came_surely_later(cache: Cache, ahead: int) -> None:
+    """The age counts as well: what was made long before it came may have changed within the second (RFC 9110 §8.8.2.2)."""
+    modified = b"Fri, 15 Jan 2027 07:58:30 GMT"  # 90 seconds ago
+    asked = [("range", "bytes=0-1"), ("if-range", modified.decode())]
+    scope = RawClient(CacheMiddleware).scope("/", asked)
+    for age, status in ((30.0 - abs(min(ahead, 0)), 206), (30.5 - abs(min(ahead, 0)), 200)):
+        entry = Entry(Start("epoch", 1), 200, (), b"body", (), EPOCH + ahead, age, 600.0, last_modified=modified)
+        assert selected(cache, scope, entry, 200, [], b"body", None, EPOCH + ahead)[0] == status
 
 
 # Middleware and messages

@@ -22,7 +22,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from rcache import Cache, CacheMiddleware, Rule, cached, signals, tag
-from tests.support import RawClient
+from tests.support import RawClient, shown
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ async def test_a_list_has_no_plain_text_for_a_tag(cache: Cache) -> None:
         ([], ()),
         ({"one": 1}.keys(), ("one",)),
     ],
-    ids=repr,
+    ids=shown,
 )
 async def test_callables_of_the_request(cache: Cache, stored: Any, returned: Any, expected: tuple[str, ...]) -> None:
     client = serving(cache, fine(), tags=[lambda request: returned])
@@ -249,7 +249,9 @@ async def test_a_callable_sees_path_query_headers_and_state(cache: Cache, stored
     assert stored == [("1", "2", "3", "shop")]
 
 
-@pytest.mark.parametrize("returned", [5, [5], [None], "", "a\nb", ["ok", ""], b"bytes", [b"bytes"], object()], ids=repr)
+@pytest.mark.parametrize(
+    "returned", [5, [5], [None], "", "a\nb", ["ok", ""], b"bytes", [b"bytes"], object()], ids=shown
+)
 async def test_what_a_callable_must_not_return_is_served_and_not_stored(cache: Cache, returned: Any) -> None:
     client = serving(cache, fine(), tags=[lambda request: returned])
     answer = await client.get("/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -83,6 +84,24 @@ async def test_a_304_that_speaks_of_another_answer_is_asked_again_without_condit
     answer = await client.get("/")
     assert (answer.status, answer.body, answer.cache) == (200, b"new", "rcache; fwd=stale; stored")
     assert [request.get("if-none-match") for request in origin.requests] == [None, '"v1"', None]
+
+
+async def test_a_second_question_counts_no_delay_of_the_first(cache: Cache, clock: HandClock) -> None:
+    """Age counts from when the request was sent that brought the answer (RFC 9111 §4.2.3)."""
+
+    def takes(seconds: float) -> Callable[[], Awaitable[None]]:
+        async def passes() -> None:
+            clock.advance(seconds)
+
+        return passes
+
+    dated = (("last-modified", YESTERDAY), ("cache-control", "max-age=60"))
+    replies = [Reply(headers=dated), Reply(304, V2, gate=takes(7)), Reply(headers=V2, gate=takes(3))]
+    client, origin = standing(cache, *replies)
+    await client.get("/")
+    clock.advance(61)
+    await client.get("/")
+    assert ((await client.get("/")).get("age"), len(origin.requests)) == ("3", 3)
 
 
 async def test_no_cache_is_validated_every_time(cache: Cache, clock: HandClock) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 from tests.chaos.run import Settings, carry_out, checked, told
 from tests.chaos.topologies import TOPOLOGIES
 
-KINDS = ("one", "sentinel")  # that rcache runs on
 FOUND = """
 - 93 stale answers within seven seconds, on Sentinel: the machine was so busy that sentinels answered too late, and two processes
   stayed with the former primary after a failover (`test_a_primary_is_kept_only_where_no_majority_can_have_appointed_another`).
@@ -47,7 +46,7 @@ def main() -> None:
     runs: list[dict[str, Any]] = [] if asked.anew or not stored.exists() else json.loads(stored.read_text())["runs"]
     runs += [json.loads(path.read_text()) for path in asked.add]
     is_stale = False
-    for kind in asked.redis if asked.redis or asked.add else KINDS:
+    for kind in asked.redis if asked.redis or asked.add else TOPOLOGIES:
         print(f"chaos: {TOPOLOGIES[kind].title}, {asked.seconds:.0f} s", flush=True)
         runs.append(carry_out(Settings(asked.seconds, redis=kind, longest_commit=1.0, connections=8, quiet=5.0)))
         print(told(runs[-1]))
@@ -92,7 +91,8 @@ def render(runs: list[dict[str, Any]]) -> str:
         faults.update(run["faults"])
     lines += [
         "",
-        f"Writers committed {writes['committed']:,} versions and placed {writes['holds']:,} holds; they rolled back",
+        f"Writers committed {writes['committed'] + writes['tracked']:,} versions, {writes['tracked']:,} of them through",
+        f"tracked ORM sessions (P2, from the COMMIT on), and placed {writes['holds']:,} holds; they rolled back",
         f"{writes['rolled']:,} times, met an outage {writes['outage']:,} times,",
         f"and were killed {sum(run['writers_restarted'] for run in runs)} times.",
         f"COMMITs that took longer than what the writer had told rcache, and so were promised nothing: {writes['late']}.",

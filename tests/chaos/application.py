@@ -17,11 +17,13 @@ from rcache import Cache, CacheMiddleware, cached, tag
 from rcache.clock import SystemClock
 from tests.chaos.board import GROUP, Board
 from tests.chaos.events import EventHandler, Events
+from tests.chaos.ways import lead_through_links
 
 board = Board(Path(os.environ["CHAOS_BOARD"]))
 events = Events(Path(os.environ["CHAOS_EVENTS"]), os.environ["CHAOS_NAME"])
 logging.getLogger("rcache").addHandler(EventHandler(events))
 logging.getLogger("rcache").setLevel(logging.INFO)
+lead_through_links()
 
 
 class SteppedClock(SystemClock):

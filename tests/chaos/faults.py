@@ -215,6 +215,7 @@ async def freeze_redis_briefly(run: Run) -> str:
 async def fail_over(run: Run) -> str:
     """A replica becomes the primary, as ordered."""
     await asyncio.to_thread(run.sentinels.fail_over)
+    await asyncio.to_thread(run.sentinels.settle)
     return ""
 
 
@@ -224,6 +225,7 @@ async def kill_primary(run: Run) -> str:
     await asyncio.to_thread(run.sentinels.succeeded, former)
     await asyncio.sleep(random.uniform(0.0, 2.0))
     await asyncio.to_thread(run.sentinels.revive, former)
+    await asyncio.to_thread(run.sentinels.settle)  # a kill in the middle of a failover may be the end of all of them
     return ""
 
 
@@ -234,6 +236,7 @@ async def freeze_primary(run: Run) -> str:
     await asyncio.to_thread(run.sentinels.succeeded, former)
     await asyncio.sleep(random.uniform(0.0, 1.0))
     former.resume()
+    await asyncio.to_thread(run.sentinels.settle)
     return ""
 
 

@@ -1,4 +1,4 @@
-"""A link between one process and its Redis, with faults: a TCP relay on the loopback interface.
+"""The links between one process and the servers of its Redis, with faults: TCP relays on the loopback interface.
 
 What a client has sent before it went away still arrives, however late: as packets do that a network held back.
 """
@@ -7,25 +7,32 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from typing import cast
 
 
 class Link:
-    """The relay of one process. Healthy until it is told otherwise."""
+    """The relays of one process, one before each server's port. Healthy until it is told otherwise."""
 
-    def __init__(self, target: int) -> None:
-        self.target = target
-        self.port = 0
+    def __init__(self, targets: Iterable[int]) -> None:
+        self.ports = dict.fromkeys(targets, 0)  # where to connect in place of these
+        self.opened = 0  # connections
         self.delay = 0.0  # seconds, each way
         self.frozen = (False, False)  # whether what goes up, and what comes down, is held back
         self.is_cut = False
         self.ends: set[_End] = set()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
 
     async def open(self) -> None:
         """Listens."""
-        self._server = await asyncio.get_running_loop().create_server(lambda: _End(self, None), "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        for target in self.ports:
+            server = await asyncio.get_running_loop().create_server(
+                lambda target=target: _End(self, target, None),  # type: ignore[misc]
+                "127.0.0.1",
+                0,
+            )
+            self._servers.append(server)
+            self.ports[target] = server.sockets[0].getsockname()[1]
 
     def cut(self) -> None:
         """All connections end at once, and new ones as soon as they are made."""
@@ -48,16 +55,17 @@ class Link:
     async def close(self) -> None:
         """Ends it."""
         self.cut()
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+        for server in self._servers:
+            server.close()
+            await server.wait_closed()
 
 
 class _End(asyncio.Protocol):
     """One side of a connection: what it receives goes out on the other side."""
 
-    def __init__(self, link: Link, other: _End | None) -> None:
+    def __init__(self, link: Link, target: int, other: _End | None) -> None:
         self.link = link
+        self.target = target
         self.other = other
         self.is_up = other is None  # what is received here goes up to the server
         self.transport: asyncio.Transport | None = None
@@ -74,14 +82,15 @@ class _End(asyncio.Protocol):
             return
         self.link.ends.add(self)
         if self.is_up:
+            self.link.opened += 1
             self._connecting = self._loop.create_task(self._connect())
         elif self.other is not None:
             self.other.pump()
 
     async def _connect(self) -> None:
-        self.other = _End(self.link, self)
+        self.other = _End(self.link, self.target, self)
         try:
-            await self._loop.create_connection(lambda: self.other, "127.0.0.1", self.link.target)  # type: ignore[arg-type,return-value]
+            await self._loop.create_connection(lambda: self.other, "127.0.0.1", self.target)  # type: ignore[arg-type,return-value]
         except OSError:
             self.abort()
 

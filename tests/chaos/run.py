@@ -25,7 +25,7 @@ import uvloop
 from tests.chaos.board import ITEMS, MONITOR, Board, is_held
 from tests.chaos.events import Events, around
 from tests.chaos.faults import Fault
-from tests.chaos.processes import Process, await_port, uvicorn
+from tests.chaos.processes import READY_WITHIN, Process, await_port, uvicorn
 from tests.chaos.proxy import Link
 from tests.chaos.topologies import TOPOLOGIES, ClusteredServers, Topology, WatchedServers
 from tests.clusters import Cluster
@@ -153,10 +153,9 @@ async def _make_table(postgres: PostgresServer) -> None:
 async def _start(run: Run) -> dict[str, int]:
     """Starts nodes and writers, each behind a link of its own; the nodes' ports."""
     ports = {name: free_port() for name in KINDS}
-    if run.topology.port is not None:
-        for name in (*KINDS, *(f"writer{number}" for number in range(WRITERS))):
-            link = run.links[name] = Link(run.topology.port)
-            await link.open()
+    for name in (*KINDS, *(f"writer{number}" for number in range(WRITERS))):
+        link = run.links[name] = Link(run.topology.ports)
+        await link.open()
     for name, kind in KINDS.items():
         environment = _environment(run, name) | {"CHAOS_NAME": name, "CHAOS_NEAR": kind}
         environment["CHAOS_STEPS"] = "1" if name == "stepped" else "0"
@@ -168,13 +167,26 @@ async def _start(run: Run) -> dict[str, int]:
         name = f"writer{number}"
         log = run.directory / f"{name}.log"
         run.writers[name] = Process("-m", "tests.chaos.writer", str(number), log=log, **_environment(run, name))
+    await _await_writers(run)
     return ports
+
+
+async def _await_writers(run: Run) -> None:
+    """Returns when each has published something."""
+    deadline = time.monotonic() + READY_WITHIN
+    while not all(any(run.board.columns[number]) for number in range(WRITERS)):
+        if time.monotonic() > deadline:
+            raise RuntimeError("a writer has not begun")
+        await _start_again(run)
+        await asyncio.sleep(0.05)
 
 
 def _environment(run: Run, name: str) -> dict[str, str]:
     settings = run.settings
+    ports = run.links[name].ports if name in run.links else {}
     return {
-        "RCACHE_URL": f"redis://127.0.0.1:{run.links[name].port}/0" if name in run.links else run.topology.url,
+        "RCACHE_URL": run.topology.url_through(ports) if ports else run.topology.url,
+        "CHAOS_LINKS": json.dumps(ports),
         "CHAOS_BOARD": str(run.directory / "board"),
         "CHAOS_EVENTS": str(run.directory / "events"),
         "CHAOS_READ": str(run.directory / "read"),
@@ -215,15 +227,19 @@ async def _monitor(run: Run) -> None:
 async def _revive(run: Run) -> None:
     """Starts writers again that were killed, or killed themselves; nodes must not end by themselves."""
     while True:
-        for name, writer in run.writers.items():
-            if not writer.is_running:
-                if writer.popen.returncode not in (0, -9):
-                    log = (run.directory / f"{name}.log").read_text()
-                    raise RuntimeError(f"{name} ended with {writer.popen.returncode}: {log[-2000:]}")
-                run.restarted += 1
-                run.events.note(f"{name} starts again")
-                await asyncio.to_thread(writer.start)
+        await _start_again(run)
         await asyncio.sleep(0.1)
+
+
+async def _start_again(run: Run) -> None:
+    for name, writer in run.writers.items():
+        if not writer.is_running:
+            if writer.popen.returncode not in (0, -9):
+                log = (run.directory / f"{name}.log").read_text()
+                raise RuntimeError(f"{name} ended with {writer.popen.returncode}: {log[-2000:]}")
+            run.restarted += 1
+            run.events.note(f"{name} starts again")
+            await asyncio.to_thread(writer.start)
 
 
 async def _break(run: Run) -> None:
@@ -293,6 +309,7 @@ def _result(run: Run, tallies: list[dict[str, Any]], seconds: float) -> dict[str
         "writes": dict(written),
         "writers_restarted": run.restarted,
         "faults": dict(sorted(run.happened.items())),
+        "links": {name: link.opened for name, link in run.links.items()},
         "late_commits_forgiven": forgiven,
         "stale": stale,
     }
@@ -303,7 +320,7 @@ def _between(told: dict[str, Any]) -> range:
 
 
 def _kinds(path: Path) -> list[str]:
-    kinds = ("committed", "invalidated", "purged", "rolled", "outage", "holds", "late", "kills")
+    kinds = ("committed", "tracked", "invalidated", "purged", "rolled", "outage", "holds", "late", "kills")
     with path.open(errors="replace") as file:
         words = (line.split(" ", 3)[2:3] for line in file if " writer" in line[:30])
         return [word[0].strip() for word in words if word and word[0].strip() in kinds]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from tests.chaos import faults
@@ -27,8 +27,12 @@ class Topology(Protocol):
         ...
 
     @property
-    def port(self) -> int | None:
-        """Where links lead; None where clients are told addresses that no link can stand before."""
+    def ports(self) -> list[int]:
+        """Where its servers listen."""
+        ...
+
+    def url_through(self, ports: Mapping[int, int]) -> str:
+        """Where a process finds it that comes to these ports by others; those that it is told of it has to look up."""
         ...
 
     def filling(self, server: RedisServer) -> str:
@@ -49,7 +53,11 @@ class OneServer:
     def __init__(self) -> None:
         self.server = RedisServer()
         self.url = self.server.url
-        self.port = self.server.port
+        self.ports = [self.server.port]
+
+    def url_through(self, ports: Mapping[int, int]) -> str:
+        """The link's own."""
+        return f"redis://127.0.0.1:{ports[self.server.port]}/0"
 
     def filling(self, server: RedisServer) -> str:
         """Any key."""
@@ -64,12 +72,16 @@ class WatchedServers:
     """A primary with two replicas, and three sentinels."""
 
     title = "Sentinel"
-    port = None
-    faults: Sequence[Fault] = (*faults.ON_NODES, *faults.ON_SERVER, *faults.ON_SENTINELS)
+    faults: Sequence[Fault] = (*faults.ON_NODES, *faults.ON_LINKS, *faults.ON_SERVER, *faults.ON_SENTINELS)
 
     def __init__(self) -> None:
         self.sentinels = Sentinels(down_after=1500)
         self.url = self.sentinels.url
+        self.ports = [server.port for server in self.sentinels.servers]
+
+    def url_through(self, ports: Mapping[int, int]) -> str:
+        """The sentinels', before whom no link stands."""
+        return self.url
 
     @property
     def server(self) -> RedisServer:
@@ -93,12 +105,16 @@ class ClusteredServers:
     """Three masters with a replica each."""
 
     title = "Cluster of 3+3"
-    port = None
-    faults: Sequence[Fault] = (*faults.ON_NODES, *faults.ON_SERVER, *faults.ON_CLUSTER)
+    faults: Sequence[Fault] = (*faults.ON_NODES, *faults.ON_LINKS, *faults.ON_SERVER, *faults.ON_CLUSTER)
 
     def __init__(self) -> None:
         self.cluster = Cluster()
         self.url = self.cluster.url
+        self.ports = [node.port for node in self.cluster.nodes]
+
+    def url_through(self, ports: Mapping[int, int]) -> str:
+        """Those of nodes that tell about all, before whom no link stands then."""
+        return self.url
 
     @property
     def server(self) -> RedisServer:

@@ -1,8 +1,9 @@
 """A writer under chaos: raises versions in PostgreSQL, and publishes them on the board as soon as rcache's promise begins.
 
-Items with an odd number are written by hand inside `cache.writing`: the promise (P2) begins with the COMMIT. Those with an
-even number are invalidated after the COMMIT: it begins when `invalidate` has returned (P1). `on_outage="abort"`: what cannot
-be held is not committed, what has not landed raises, and nothing was promised. The process kills itself at a step now and then.
+Items with an odd number are written through a tracked ORM session, some by hand inside `cache.writing`: the promise (P2) begins
+with the COMMIT. Those with an even number are invalidated after it: the promise begins when `invalidate` has returned (P1).
+`on_outage="abort"`: what cannot be held is not committed, what has not landed raises, and nothing was promised. The process
+kills itself at a step now and then.
 """
 
 from __future__ import annotations
@@ -19,15 +20,14 @@ from pathlib import Path
 import asyncpg
 
 from rcache import BackendError, Cache
-from tests.chaos.board import ITEMS, Board, is_held
+from tests.chaos.board import GROUP, ITEMS, Board, is_held
 from tests.chaos.events import EventHandler, Events
+from tests.chaos.orm import RolledBackError, Tracked
+from tests.chaos.ways import lead_through_links
 
 TASKS = 3
+BY_HAND = 0.2  # of what is held
 UPDATE = "UPDATE item SET version = version + 1 WHERE id = $1 RETURNING version"
-
-
-class RolledBackError(Exception):
-    """The writer changed its mind."""
 
 
 class Writer:
@@ -48,10 +48,12 @@ class Writer:
             commit_timeout=self.longest_commit,
             on_outage="abort",
         )
+        self.tracked = Tracked(self, os.environ["CHAOS_POSTGRES"])
 
     async def run(self) -> None:
         """Until the board says that it is over."""
         await asyncio.gather(*(self._work() for _ in range(TASKS)))
+        await self.tracked.close()
         await self.cache.close()
 
     async def _work(self) -> None:
@@ -59,7 +61,12 @@ class Writer:
         while not self.board.is_over:
             item = random.randrange(ITEMS)
             try:
-                await (self._hold(connection, item) if is_held(item) else self._invalidate(connection, item))
+                if not is_held(item):
+                    await self._invalidate(connection, item)
+                elif random.random() < BY_HAND:
+                    await self._hold(connection, item)
+                else:
+                    await self._track(item)
             except BackendError as error:
                 self.events.note(f"outage ({str(error)[:80]}) items={item}")
                 await asyncio.sleep(0.1)
@@ -71,7 +78,7 @@ class Writer:
     async def _invalidate(self, connection: asyncpg.Connection, item: int) -> None:
         version = await connection.fetchval(UPDATE, item)
         self.events.note(f"committed {version} items={item}")
-        self._perhaps_die()
+        self.perhaps_die()
         if self.forgets:
             self.board.publish(self.column, item, version)
             return
@@ -83,13 +90,31 @@ class Writer:
             self.board.publish(self.column, item, version)
             self.events.note(f"invalidated {version} as {purged.sequence} items={item}")
 
+    async def _track(self, item: int) -> None:
+        first = item - item % GROUP
+        same_page = [other for other in range(first, first + GROUP) if is_held(other) and other != item]
+        await self.tracked.write([item, *random.sample(same_page, random.choice((0, 1)))])
+        self.perhaps_die()
+        self.events.note(f"purged for a session items={item}")
+
+    def committed(self, item: int, version: int, began: float) -> None:
+        """A session's COMMIT has landed, and nobody has purged yet."""
+        self._landed(item, version, began)
+        self.events.note(f"tracked {version} items={item}")
+
+    def _landed(self, item: int, version: int, began: float) -> None:
+        if time.monotonic() - began < self.longest_commit:
+            self.board.publish(self.column, item, version)
+        else:  # longer than what the writer told rcache: nothing was promised
+            self.events.note(f"late commit {version} items={item}")
+
     async def _hold(self, connection: asyncpg.Connection, item: int) -> None:
         async with self.cache.writing(f"item:{item}") as write:
             self.events.note(f"holds {write.hold.transaction} items={item}")
             transaction = connection.transaction()
             await transaction.start()
             try:
-                self._perhaps_die()
+                self.perhaps_die()
                 version = await connection.fetchval(UPDATE, item)
                 if random.random() < 0.05:
                     raise RolledBackError
@@ -98,20 +123,18 @@ class Writer:
             except BaseException:
                 await transaction.rollback()
                 raise
-            self._perhaps_die()
+            self.perhaps_die()
             write.unknown()
             await transaction.commit()
-            if time.monotonic() - began < self.longest_commit:
-                self.board.publish(self.column, item, version)
-            else:  # longer than what the writer told rcache: nothing was promised
-                self.events.note(f"late commit {version} items={item}")
+            self._landed(item, version, began)
             self.events.note(f"committed {version}, held by {write.hold.transaction} items={item}")
-            self._perhaps_die()
+            self.perhaps_die()
             if random.random() < 0.1:
                 await asyncio.sleep(0.1 * random.random())
         self.events.note(f"purged {version} as {write.purged and write.purged.sequence} items={item}")
 
-    def _perhaps_die(self) -> None:
+    def perhaps_die(self) -> None:
+        """It kills itself now and then."""
         if random.random() < self.kills:
             self.events.note("kills itself")
             os.kill(os.getpid(), signal.SIGKILL)
@@ -119,6 +142,7 @@ class Writer:
 
 def main() -> None:
     """One writer, in the column that it is told."""
+    lead_through_links()
     writer = Writer(int(sys.argv[1]))
     logging.getLogger("rcache").addHandler(EventHandler(writer.events))
     logging.getLogger("rcache").setLevel(logging.INFO)

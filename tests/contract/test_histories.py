@@ -4,9 +4,10 @@ What is old is decided without either of them. Each tag has a version, raised by
 tags, and they are its body. Once an invalidation has returned, no lookup may give a version from before it; and where a
 writer held the tags, from its commit on.
 
-Two things are kept out, because the stores may differ in them without harm: after a fault or when time has passed both are
-asked for something absent, so that a loss is noticed, and a quarantine ended, at the same moment; and the names that a URL's
-answers vary by are the same in each answer, since the embedded store forgets them with the last variant.
+Three things are kept out, because the stores may differ in them without harm: after a fault or when time has passed both are
+asked for something absent, so that a loss is noticed, and a quarantine ended, at the same moment; the names that a URL's
+answers vary by are the same in each answer, since the embedded store forgets them with the last variant; and a hold that ran
+out is ended by whoever sees it, say at a dead entry that one store still has: the other ends it, and refuses, at the next fill.
 """
 
 from __future__ import annotations
@@ -127,6 +128,7 @@ class Histories(RuleBasedStateMachine):
         self.count = itertools.count()
         self.versions = dict.fromkeys([*TAGS, *TAGS_OF], 0)  # a URL has a version too, for purges of the URL
         self.floors = dict(self.versions)
+        self.held: dict[tuple[str, str], float] = {}  # tag and transaction: what had passed when it was last placed
 
     fillings = Bundle("fillings")
     writings = Bundle("writings")
@@ -198,6 +200,7 @@ class Histories(RuleBasedStateMachine):
         purges = self._all(lambda party: party.nodes[node].purge(tags, TIMEOUT))
         assert all(purge.number > 0 for purge in purges)
         self.floors |= {tag: self.versions[tag] for tag in tags}
+        self._end(self._ran_out(tags))
 
     @rule(tags=tag_sets, node=nodes)
     def write(self, tags: list[str], node: int) -> None:
@@ -213,6 +216,7 @@ class Histories(RuleBasedStateMachine):
     def _hold(self, writing: Writing, node: int) -> Writing:
         self._all(lambda party: party.nodes[node].hold(writing.tags, writing.transaction, HOLD, TIMEOUT))
         writing.passed = self.passed
+        self.held |= dict.fromkeys([(tag, writing.transaction) for tag in writing.tags], self.passed)
         return writing
 
     @rule(writing=writings, node=nodes)
@@ -226,6 +230,7 @@ class Histories(RuleBasedStateMachine):
     @rule(writing=consumes(writings), node=nodes)
     def end_what_is_held(self, writing: Any, node: int) -> None:
         tags, transaction = writing.tags, writing.transaction
+        self._end([(tag, transaction) for tag in tags])
         if writing.is_committed:
             self._all(lambda party: party.nodes[node].purge(tags, TIMEOUT, transaction))
         else:
@@ -329,8 +334,19 @@ class Histories(RuleBasedStateMachine):
             self.runner.run(_awaited(sent(party, miss)))
             for party, miss in zip(self.parties, filling.misses, strict=True)
         ]
-        assert accepted[0] == accepted[1], f"memory, redis: {accepted}"
+        if accepted[0] != accepted[1]:
+            ran_out = self._ran_out(TAGS_OF[path])
+            assert ran_out, f"memory, redis: {accepted}"
+            self._end(ran_out)  # by the store that refused; the other had
+            self._all(lambda party: party.nodes[node].purge([filling.ask.key.url_tag], TIMEOUT))
         self._look_up(filling.ask, 1 - node)
+
+    def _ran_out(self, tags: Sequence[str]) -> list[tuple[str, str]]:
+        return [hold for hold, passed in self.held.items() if hold[0] in tags and passed < self.passed]
+
+    def _end(self, holds: list[tuple[str, str]]) -> None:
+        for hold in holds:
+            self.held.pop(hold, None)
 
     def _look_around(self) -> None:
         for node in (0, 1):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rcache.core.errors import ConfigurationError
 from rcache.core.policy import STATUSES, Rule, options
+from tests.support import shown
 
 
 async def _async_callable(request: Any) -> str:
@@ -112,7 +113,7 @@ IMPOSSIBLE: list[dict[str, Any]] = [
 SETTINGS = ("ttl", "tags", "vary", "query", "cookies", "key_by", "guard", "client_ttl", "statuses", "enabled")
 
 
-@pytest.mark.parametrize("settings", IMPOSSIBLE, ids=repr)
+@pytest.mark.parametrize("settings", IMPOSSIBLE, ids=shown)
 def test_what_cannot_work_is_refused_for_rules_and_options_alike(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         options(**settings)

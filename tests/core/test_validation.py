@@ -194,20 +194,20 @@ def test_if_modified_since_is_read_in_every_form_of_dates(date):
     assert not ask(since(1), last_modified=date)
 
 
-def test_without_last_modified_the_moment_it_was_made_counts():
+def test_without_last_modified_date_or_its_arrival_counts():
     """RFC 9111 §4.3.2."""
-    made = {"etag": b'"a"', "last_modified": None, "now": NOW, "made_at": NOW - 100}
+    made = {"etag": b'"a"', "last_modified": None, "now": NOW, "dated": NOW - 100}
     assert not_modified([since(100)], **made)
     assert not not_modified([since(101)], **made)
     assert not not_modified([(b"if-modified-since", b"garbage")], **made)
     assert not not_modified([(b"if-none-match", b'"b"'), since(0)], **made)
     assert not not_modified([], **made)
-    assert not not_modified([since(100)], **made | {"made_at": NOW - 99.5})
+    assert not not_modified([since(100)], **made | {"dated": NOW - 99.5})
 
 
-def test_last_modified_comes_before_the_moment_it_was_made_even_if_it_is_no_date():
-    assert not not_modified([since(100)], None, format_http_date(NOW), NOW, made_at=NOW - 200)
-    assert not not_modified([since(100)], None, b"garbage", NOW, made_at=NOW - 200)
+def test_last_modified_comes_before_both_even_if_it_is_no_date():
+    assert not not_modified([since(100)], None, format_http_date(NOW), NOW, dated=NOW - 200)
+    assert not not_modified([since(100)], None, b"garbage", NOW, dated=NOW - 200)
 
 
 @given(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from rcache.core.entry import Purge
 from rcache.core.errors import BackendError
+from rcache.core.schemes import Schemes
 from rcache.stores.memory import MemoryStore
 
 PATIENCE = 10.0  # seconds until what never happens is an error
@@ -37,22 +38,32 @@ class FaultyStore(MemoryStore):
         self.released = threading.Semaphore(0)
         self.watchers: list[Callable[[], None]] = []
 
-    async def purge(self, tags: Sequence[str], timeout: float, transaction: str = "") -> Purge:
+    async def purge(
+        self, tags: Sequence[str], timeout: float, transaction: str = "", tables: Sequence[str] = ()
+    ) -> Purge:
         self.attempts.append(tuple(tags))
         self.was_sent.set()
         await self.may_land.wait()
-        return self._purge(tags, timeout, transaction)
+        return self._purge(tags, timeout, transaction, tables)
 
-    def purge_sync(self, tags: Sequence[str], timeout: float, transaction: str = "", *, probe: bool = False) -> Purge:
+    def purge_sync(
+        self,
+        tags: Sequence[str],
+        timeout: float,
+        transaction: str = "",
+        tables: Sequence[str] = (),
+        *,
+        probe: bool = False,
+    ) -> Purge:
         self.attempts.append(tuple(tags))
         self.arrived.release()
         assert self.may_go.wait(PATIENCE)
-        return self._purge(tags, timeout, transaction)
+        return self._purge(tags, timeout, transaction, tables)
 
-    def _purge(self, tags: Sequence[str], timeout: float, transaction: str) -> Purge:
+    def _purge(self, tags: Sequence[str], timeout: float, transaction: str, tables: Sequence[str]) -> Purge:
         if self.is_cut:
             raise self.failure
-        purge = super().purge_sync(tags, timeout, transaction)
+        purge = super().purge_sync(tags, timeout, transaction, tables)
         self.landed.append(tuple(tags))
         return purge
 
@@ -63,21 +74,28 @@ class FaultyStore(MemoryStore):
         self.landed.append(("everything",))
         return super().flush_sync(timeout)
 
-    async def hold(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+    async def hold(
+        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+    ) -> Schemes:
         self.was_sent.set()
         await self.may_land.wait()
-        self._hold(tags, transaction, lasts, timeout)
+        return self._hold(tags, transaction, lasts, timeout, tables)
 
-    def hold_sync(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+    def hold_sync(
+        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+    ) -> Schemes:
         self.renewing.set()
         assert self.may_renew.wait(PATIENCE)
-        self._hold(tags, transaction, lasts, timeout)
+        told = self._hold(tags, transaction, lasts, timeout, tables)
         self.renewed.release()
+        return told
 
-    def _hold(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+    def _hold(
+        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str]
+    ) -> Schemes:
         if self.is_cut:
             raise self.failure
-        super().hold_sync(tags, transaction, lasts, timeout)
+        return super().hold_sync(tags, transaction, lasts, timeout, tables)
 
     def release_sync(self, tags: Sequence[str], transaction: str, timeout: float) -> None:
         if self.is_cut:

@@ -257,6 +257,74 @@ def test_while_nothing_can_be_followed_it_tries_again_and_says_so_once(
     ]
 
 
+@pytest.mark.parametrize("where", ["join", "renew", "read", "apply"])
+def test_an_error_that_nobody_foresaw_is_a_doubt_and_not_the_end(
+    follower: Follower, near: NearCache, log: HandLog, clock: HandClock, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    keep(near)
+    unforeseen = TypeError("nobody foresaw it")
+
+    def fails(*arguments: object) -> None:
+        setattr(near, where, kept)
+        raise unforeseen
+
+    if where == "join":
+        log.failure = unforeseen
+        log.answers.put(BackendError("cut"))
+        for _ in range(3):
+            log.joins.get(timeout=PATIENCE)
+        log.failure = None
+    elif where == "read":
+        log.answers.put(unforeseen)
+    else:
+        kept = getattr(near, where)
+        setattr(near, where, fails)
+        clock.advance(1.0)
+        log.say()
+    log.is_read()
+    assert near.clears > 0
+    assert near.at_hand(BOOK.key) is None
+    assert near.is_alive
+    assert follower.is_alive
+    assert where == "join" or [record.exc_info is not None for record in caplog.records] == [True]
+
+
+def test_an_error_that_nobody_foresaw_does_not_keep_it_from_leaving(
+    near: NearCache, log: HandLog, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(node: str) -> None:
+        raise TypeError("nobody foresaw it")
+
+    monkeypatch.setattr(log, "leave", fails)
+    follower = Follower(near, log, lease=LEASE, is_strict=True, clock=clock)
+    log.is_read()
+    follower.stop()
+    assert not follower.is_alive
+    assert log.closes == 2
+
+
+def test_a_log_that_can_be_joined_and_not_read_is_tried_less_and_less_often(
+    follower: Follower, near: NearCache, log: HandLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    pause = follower.pause
+
+    def noted() -> float:
+        pauses.append(pause())
+        return pauses[-1]
+
+    monkeypatch.setattr(follower_module, "LONGEST_PAUSE", 0.004)
+    monkeypatch.setattr(follower, "pause", noted)
+    for _ in range(4):
+        log.answers.put(BackendError("the log holds what is no record"))
+        log.is_read()
+    log.say()
+    log.is_read()
+    log.answers.put(BackendError("cut"))
+    log.is_read()
+    assert pauses == [0.0, 0.001, 0.002, 0.004, 0.0]
+
+
 def test_where_there_is_no_log_yet_it_waits_without_a_word(
     near: NearCache, log: HandLog, clock: HandClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 import pytest
 
 from rcache import BackendError, Cache, UnknownOutcome
+from rcache.core.entry import Purge
 from rcache.engine.holds import Hold
 from tests.contract.support import Question, begin, body_of, fill, finish, missing
 from tests.engine.faulty import PATIENCE, FaultyStore
+from tests.support import HandClock
 
 BOOK = Question("/book/1")
 
@@ -400,8 +402,6 @@ async def test_the_thread_ends_when_nothing_is_held_any_more(
 
 
 async def test_commit_may_be_sent_while_half_of_the_hold_remains() -> None:
-    from tests.support import HandClock
-
     clock = HandClock()
     cache = Cache("memory://", clock=clock, commit_timeout=10)
     hold = cache.holds.begin()
@@ -434,6 +434,64 @@ async def test_a_hold_that_could_not_be_placed_lets_nobody_commit_but_by_proceed
     await hold.confirm()
     assert hold.may_commit
     await hold.purge()
+
+
+@pytest.mark.parametrize("how", ["async", "sync"])
+@pytest.mark.parametrize("is_placed", [False, True])
+async def test_where_not_all_may_know_of_a_hold_its_purge_is_waited_for(
+    cache: Cache, store: FaultyStore, monkeypatch: pytest.MonkeyPatch, how: str, is_placed: bool
+) -> None:
+    """A purge in the name of a transaction waits for no node, since all have read of the hold. Then what was held is released."""
+    hold: Hold = cache.holds.begin()
+    place, purge, purged = store._hold, store._purge, []
+
+    def fails(*arguments: object) -> None:
+        if is_placed:
+            place(*arguments)  # type: ignore[arg-type]
+        raise BackendError("a node does not read")
+
+    def noted(tags: tuple[str, ...], timeout: float, transaction: str, tables: tuple[str, ...]) -> Purge:
+        purged.append(transaction)
+        return purge(tags, timeout, transaction, tables)
+
+    monkeypatch.setattr(store, "_purge", noted)
+    await hold.place(["book:1"])
+    monkeypatch.setattr(store, "_hold", fails)
+    if how == "async":
+        await hold.place(["book:2"])
+        await hold.purge()
+    else:
+        hold.place_sync(["book:2"])
+        await asyncio.to_thread(hold.purge_sync)
+    assert purged == [""]
+    assert await asyncio.to_thread(store.released.acquire, True, PATIENCE)
+    assert store.held == set()
+
+
+@pytest.mark.parametrize("how", ["async", "sync"])
+async def test_a_hold_that_takes_too_long_again_and_again_cannot_be_placed(
+    store: FaultyStore, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Strict nodes may be waited for until little is left of it; once more it may only be renewed."""
+    clock = HandClock()
+    cache = cache_on(store, commit_timeout=10, on_outage="abort", clock=clock)
+    place, slow = store._hold, [True, False]
+
+    def slowly(*arguments: object) -> None:
+        place(*arguments)  # type: ignore[arg-type]
+        clock.advance(10.1 if slow.pop(0) else 0.0)
+
+    monkeypatch.setattr(store, "_hold", slowly)
+    hold = cache.holds.begin()
+    await hold.place(["book:1"]) if how == "async" else hold.place_sync(["book:1"])
+    assert hold.may_commit
+    slow += [True, True]
+    clock.advance(10.1)
+    with pytest.raises(BackendError, match="outlive the hold"):
+        await hold.confirm() if how == "async" else hold.confirm_sync()
+    assert not slow
+    await hold.release()
+    await cache.close()
 
 
 async def test_the_sequence_of_flights_is_cut_by_a_write(cache: Cache) -> None:
@@ -485,6 +543,6 @@ async def test_a_forked_child_waits_for_no_thread_of_its_parent(cache: Cache, st
                 cache.holds.renewals._interval = 0.001
                 with cache.writing_sync("book:3"):
                     renewals_of(store)
-                is_blocked = cache.journal.blocks(["book:1"]) or ("book:1",) in store.landed
+                is_blocked = cache.journal.blocks(["book:1"]) or any("book:1" in tags for tags in store.landed)
                 os._exit(0 if is_blocked and not cache.holds.renewals._due else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

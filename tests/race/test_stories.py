@@ -259,6 +259,7 @@ async def everything_lost(here: World) -> None:
     visit = await _reader_of_a_purged_row(here)
     await here.harness.forget_everything()
     await here.look()
+    await here.landed()  # what was purged in the last seconds is sent again
     await here.end_quarantine()
     await here.run(visit)
 

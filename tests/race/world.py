@@ -214,6 +214,12 @@ class World:
         await self.harness.lose_guard(TAG)
         await self.look()
 
+    async def landed(self) -> None:
+        """Returns when no purge waits to be sent again: what it names is not served before."""
+        async with asyncio.timeout(PATIENCE):
+            while any(cache.journal.waiting for cache in self.caches):
+                await asyncio.sleep(0.001)
+
     async def end_quarantine(self) -> None:
         """The quarantine runs out, and somebody meets that."""
         self.story.append("the quarantine ends")
@@ -260,10 +266,11 @@ def _gated(store: Any) -> None:
         await pause("hear of the purge")
         return purge
 
-    async def gated_hold(*arguments: Any) -> None:
+    async def gated_hold(*arguments: Any) -> Any:
         await pause("send the hold")
-        await holds(*arguments)
+        told = await holds(*arguments)
         await pause("hear of the hold")
+        return told
 
     store.store, store.purge, store.hold = gated_store, gated_purge, gated_hold
 

@@ -99,9 +99,11 @@ def _has_one_vary(history: list[Exchange], uri: str, settings: Settings) -> bool
 
 
 def _changes_nothing(exchange: Exchange, settings: Settings) -> bool:
-    """Whether what is stored stays as it was; what a 304 does is for `stored_states` to say."""
+    """Whether what is stored stays as it was; what a 304 or a HEAD does is for `stored_states` to say."""
     response = exchange.response
-    if exchange.request.method == "HEAD" or (exchange.request.method not in SAFE and response is None):
+    if exchange.request.method == "HEAD":
+        return True
+    if exchange.request.method not in SAFE and response is None:
         return False
     if response is not None and not response.is_complete:
         return False  # its beginning may have told that it could not be stored

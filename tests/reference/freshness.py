@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from tests.reference.control import (
     control,
     has,
-    is_shareable,
     is_unqualified,
     named,
 )
@@ -27,7 +26,6 @@ from tests.reference.storing import (
     HEURISTICALLY_CACHEABLE,
     Stored,
     as_stored,
-    is_personal,
     may_be_stored,
 )
 
@@ -95,14 +93,8 @@ def is_plainly_stored(history: list[Exchange], place: int, settings: Settings) -
         return False
     since = exchange.request_time - settings.passes
     before = [e for e in history[:place] if e.request.uri == exchange.request.uri]
-    if is_personal(exchange.request, settings) and not all(_is_shared(e, settings) for e in before):
-        return False  # what is stored for everybody may have a claim to the key
     recent = [e for e in before if e.response_time > since]
     return all(is_plain(e, settings) for e in recent)
-
-
-def _is_shared(exchange: Exchange, settings: Settings) -> bool:
-    return exchange.response is not None and is_shareable(control(exchange.response.headers, settings))
 
 
 def is_plain(exchange: Exchange, settings: Settings) -> bool:

@@ -21,7 +21,7 @@ from tests.reference.freshness import lifetime
 from tests.reference.histories import histories, history
 from tests.reference.history import Exchange, Request, Settings
 from tests.reference.judge import objections
-from tests.reference.play import Act, Subject, play
+from tests.reference.play import Act, Ask, At, Script, Subject, Wait, play
 from tests.reference.small_cache import SmallCache
 from tests.reference.states import SAFE
 from tests.reference.storing import Stored
@@ -64,6 +64,54 @@ def test_rcache_and_the_model_agree() -> None:
 @pytest.mark.long
 def test_rcache_and_the_model_agree_on_very_many_histories() -> None:
     agrees(rcache, 20_000)
+
+
+MODIFIED = ("Last-Modified", At(-86400, is_fixed=True))
+
+
+def said(control: str, *fields: tuple[str, str | At], **more: Any) -> Script:
+    """What the origin answers."""
+    return Script(headers=(("Cache-Control", control), *fields), **more)
+
+
+def asked(script: Script, *fields: tuple[str, str | At], method: str = "GET") -> Ask:
+    """A request, and what the origin would answer."""
+    return Ask(method, "/a", fields, script)
+
+
+TAGGED, LASTING, ALICE = said("max-age=60", ("ETag", '"a"')), said("max-age=3600"), ("Authorization", "Bearer alice")
+LENIENT, MISSING = said("max-age=60, stale-if-error=600"), said("max-age=3600", ("ETag", '"a"'), status=404)
+AGED, OTHER = said("max-age=3600", ("Age", "5")), said("max-age=60", ("ETag", '"b"'), MODIFIED, takes=2)
+
+RARE: dict[str, list[Act]] = {
+    "a date that lies between making and arrival": [asked(AGED), asked(AGED, ("If-Modified-Since", At(-1)))],
+    "a 304 to HEAD": [
+        *(asked(TAGGED), Wait(61), asked(TAGGED, ("If-None-Match", '"a"'), method="HEAD")),
+        asked(replace(TAGGED, heeds_conditions=False)),
+    ],
+    "a 200 to HEAD, and another status stored": [
+        *(asked(MISSING), asked(MISSING), asked(TAGGED, ("Cache-Control", "no-cache"), method="HEAD"), asked(MISSING)),
+    ],
+    "a HEAD that raises": [asked(LENIENT), Wait(61), asked(replace(LENIENT, ending="raises"), method="HEAD")],
+    "a HEAD that is answered by an error": [
+        asked(LENIENT),
+        Wait(61),
+        asked(replace(LENIENT, status=503), method="HEAD"),
+    ],
+    "a 304 that names another response, and a second question": [
+        *(asked(said("max-age=60", MODIFIED)), Wait(61), asked(OTHER), asked(OTHER)),
+    ],
+    "an answer that may be shared after one that may not": [
+        *(asked(LASTING), asked(said("max-age=3600, public"), ALICE), asked(LASTING, ALICE), asked(LASTING)),
+    ],
+}
+"""Histories that chance comes upon too seldom, though each turns on a rule of its own."""
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_rcache_and_the_model_agree_on_what_is_rare(name: str) -> None:
+    played = play(RARE[name], rcache, Settings())
+    assert not objections(played), story(played)
 
 
 def test_the_small_cache_and_the_model_agree() -> None:

@@ -90,7 +90,7 @@ def not_modified(request: Request, state: Stored) -> set[bool]:
     """Whether the request's conditions make a 304 of a response (RFC 9110 §13.2.2, RFC 9111 §4.3.2); both where one may say so.
 
     That is so of a 2xx other than 200 (RFC 9110 §13.2.1 and §15.4.5 differ on them), and where If-Modified-Since meets a
-    response whose Last-Modified is no date, or that was made at another time by its Date than by its Age.
+    response whose Last-Modified is no date, so that its Date may count or nothing.
     """
     if request.method not in ("GET", "HEAD") or not 200 <= state.status < 300:
         return {False}
@@ -100,13 +100,7 @@ def not_modified(request: Request, state: Stored) -> set[bool]:
         found = {listed.strip() == "*" or any(mine is not None and weakly_equal(mine, t) for t in entity_tags(listed))}
     else:
         since = date_field(request.headers, "if-modified-since", state.response_time)
-        found = {since is not None and moment <= since for moment in _modified(state)}
-        found |= {False} if combined(state.headers, "last-modified") and len(_modified(state)) > 1 else set()
+        modified = date_field(state.headers, "last-modified", state.response_time)
+        found = {since is not None and (state.date_value if modified is None else modified) <= since}
+        found |= {False} if modified is None and combined(state.headers, "last-modified") else set()
     return found if state.status == 200 else found | {False}
-
-
-def _modified(state: Stored) -> list[float]:
-    """When a response was last modified, as far as it tells: without Last-Modified, when it was made."""
-    modified = date_field(state.headers, "last-modified", state.response_time)
-    made = state.response_time - max(state.age_value, state.response_time - state.date_value, 0)
-    return [state.date_value, made] if modified is None else [modified]

@@ -10,10 +10,12 @@ from sqlalchemy import Connection, Dialect, Engine, PoolProxiedConnection
 
 from rcache.cache import Cache
 from rcache.core.changes import Change
+from rcache.core.schemes import Effect
+from rcache.integrations.sqlalchemy.bounds import bounded
 from rcache.integrations.sqlalchemy.memory import KEY as REMEMBERED
 from rcache.integrations.sqlalchemy.outbox import Outbox
 from rcache.integrations.sqlalchemy.pending import Pending
-from rcache.integrations.sqlalchemy.states import begin
+from rcache.integrations.sqlalchemy.states import begin, was_refused
 from rcache.integrations.sqlalchemy.target import Target
 from rcache.integrations.sqlalchemy.telling import tell
 
@@ -42,12 +44,11 @@ class Endings:
     def _caches(self) -> list[Cache]:
         return list({id(target.cache): target.cache for target in self.targets}.values())
 
-    def tags(self, cache: Cache, changes: Sequence[Change]) -> tuple[str, ...]:
+    def effect(self, cache: Cache, changes: Sequence[Change]) -> Effect:
         """What the changes purge in that cache."""
         names = [target.names for target in self.targets if target.cache is cache]
-        return cache.changes.tags(
-            [change for change in changes if any(each.find(change.table) is not None for each in names)]
-        )
+        concerned = [change for change in changes if any(each.find(change.table) is not None for each in names)]
+        return cache.changes.effect(bounded(concerned, lambda some: len(cache.changes.effect(some).tags)))
 
     def pending(self, info: dict[str, Any]) -> Pending:
         """The transaction of the connection with this info."""
@@ -75,7 +76,8 @@ class Endings:
         pending: Pending | None = connection.info.get(KEY)
         if pending is not None and pending.is_dirty:
             if self.outbox is not None and pending.noted is None:
-                tags = {tag for cache in self._caches() for tag in pending.tags(cache)}
+                # The schemes are told by the hold, which comes after this: whoever drains it purges what they may say.
+                tags = {tag for cache in self._caches() for tag in pending.effect(cache).widest}
                 pending.noted = self.outbox.note(connection, sorted(tags))
             pending.hold(self._caches())
 
@@ -101,9 +103,12 @@ class Endings:
             raise
         try:
             commit()
-        except BaseException:
+        except BaseException as error:
             info[KEY] = pending
-            pending.leave()
+            if was_refused(self.dialect, error):
+                pending.release()
+            else:
+                pending.leave()
             raise
         self._committed(pending)
 

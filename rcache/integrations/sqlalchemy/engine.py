@@ -201,7 +201,9 @@ class Followed(Endings):
         if pending.ends_with_statement:
             self._end_statement(pending, written.changes)
         else:
-            pending.add(written.changes, self._withholding())
+            for name in pending.add(written.changes, self._withholding()):
+                vague = Vague(running.statement.named(name), "too many rows of a transaction")
+                self._count(Written([], [vague]), result.context.statement or "")
 
     def _within(self, table: Any) -> list[Table]:
         """The tracked tables in an alias or a join."""

@@ -10,18 +10,20 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import Final, Protocol
 
 from rcache.cache import Cache
 from rcache.core.changes import Change
 from rcache.core.errors import BackendError
+from rcache.core.schemes import NO_EFFECT, Effect
 from rcache.current import gathering, request_scope
 from rcache.engine.holds import Hold
 from rcache.integrations.sqlalchemy.waiting import carry_out
 
 logger = logging.getLogger("rcache")
 
-MOST_CHANGES: Final = 2_000
+MOST_CHANGES: Final = 500
 """Changes of one table that a transaction remembers one by one."""
 
 UNCOMMITTED: Final = "uncommitted"
@@ -35,17 +37,20 @@ class Level:
         self.name = name
         self._changes: dict[str, list[Change]] = {}
         self._suspected: list[Change] = []
-        self.joined: dict[Cache, dict[str, None]] = {}
+        self.joined: dict[Cache, Effect] = {}
         self.withheld: list[tuple[Cache, tuple[str, ...]]] = []
 
-    def add(self, change: Change) -> None:
-        """Remembers it; where there are too many of a table, only that it has changed."""
+    def add(self, change: Change) -> bool:
+        """Remembers it; where there are too many of a table, only that it has changed. Whether they have just become too many."""
         changes = self._changes.setdefault(change.table, [])
-        if not changes or changes[0].pk is not None:
-            if change.pk is None or len(changes) >= MOST_CHANGES:
-                changes[:] = [Change(change.table, None)]
-            else:
-                changes.append(change)
+        if changes and changes[0].pk is None:
+            return False
+        is_crowded = change.pk is not None and len(changes) >= MOST_CHANGES
+        if change.pk is None or is_crowded:
+            changes[:] = [Change(change.table, None)]
+        else:
+            changes.append(change)
+        return is_crowded
 
     def suspect(self, changes: list[Change]) -> Callable[[], None]:
         """They may be made by a statement under way, for all that is known; what is returned says that this is over."""
@@ -61,9 +66,13 @@ class Level:
         """The savepoint was released: what came after it came after the one before."""
         for change in other.changes():
             self.add(change)
-        for cache, tags in other.joined.items():
-            self.joined.setdefault(cache, {}).update(tags)
+        for cache, effect in other.joined.items():
+            self.join(cache, effect)
         self.withheld += other.withheld
+
+    def join(self, cache: Cache, effect: Effect) -> None:
+        """That is to be purged too."""
+        self.joined[cache] = self.joined.get(cache, NO_EFFECT) | effect
 
     def changes(self) -> Iterator[Change]:
         """All of them, by table."""
@@ -86,7 +95,7 @@ class Level:
 class Source(Protocol):
     """Who follows the engine."""
 
-    def tags(self, cache: Cache, changes: Sequence[Change]) -> tuple[str, ...]:
+    def effect(self, cache: Cache, changes: Sequence[Change]) -> Effect:
         """What the changes purge in that cache."""
         ...
 
@@ -110,31 +119,30 @@ class Pending:
         """Whether it has changed anything."""
         return not all(level.is_empty for level in self.levels)
 
-    def add(self, changes: Iterable[Change], withholding: Iterable[Cache] = ()) -> None:
-        """They have been made, and will be seen when the transaction commits."""
+    def add(self, changes: Iterable[Change], withholding: Iterable[Cache] = ()) -> list[str]:
+        """They have been made, and will be seen when the transaction commits. The tables of which they are too many from now on."""
         made = list(changes)
         if not made:
-            return
+            return []
         level = self.levels[-1]
-        for change in made:
-            level.add(change)
+        crowded = [change.table for change in made if level.add(change)]
         for cache in withholding:
-            tags = self.source.tags(cache, made)
+            tags = self.source.effect(cache, made).widest
             cache.changes.withhold(tags)
             level.withheld.append((cache, tags))
         self.mark()
         if self._circle is None:
             self._circle = Circle.current()
             self._circle.transactions.append(self)
+        return crowded
 
-    def join(self, cache: Cache, tags: Iterable[str], is_withholding: bool) -> None:
-        """The tags are purged together with what has changed."""
-        chosen = tuple(tags)
+    def join(self, cache: Cache, effect: Effect, is_withholding: bool) -> None:
+        """The effect is purged together with what has changed."""
         level = self.levels[-1]
-        level.joined.setdefault(cache, {}).update(dict.fromkeys(chosen))
+        level.join(cache, effect)
         if is_withholding:
-            cache.changes.withhold(chosen)
-            level.withheld.append((cache, chosen))
+            cache.changes.withhold(effect.widest)
+            level.withheld.append((cache, effect.widest))
 
     @staticmethod
     def mark() -> None:
@@ -176,9 +184,10 @@ class Pending:
     def end_statement(self, changes: list[Change], caches: Iterable[Cache]) -> None:
         """It has committed by itself, and changed this: less than was held, since that was not known before."""
         for cache in caches:
-            tags = self.source.tags(cache, changes)
+            effect = self.source.effect(cache, changes)
+            purges = partial(cache.purge, (), effect=effect), partial(cache.purge_sync, (), effect=effect)
             try:
-                carry_out(self._is_async, lambda c=cache, t=tags: c.purge(t), lambda c=cache, t=tags: c.purge_sync(t))  # type: ignore[misc]
+                carry_out(self._is_async, *purges)
             except BackendError as outage:
                 logger.warning("%s", outage)
         self.forget()
@@ -190,12 +199,12 @@ class Pending:
         """All of them."""
         return [change for level in self.levels for change in level.changes()]
 
-    def tags(self, cache: Cache) -> tuple[str, ...]:
+    def effect(self, cache: Cache) -> Effect:
         """What the COMMIT purges in that cache."""
-        tags = set(self.source.tags(cache, self.changes()))
+        effect = self.source.effect(cache, self.changes())
         for level in self.levels:
-            tags.update(level.joined.get(cache, ()))
-        return tuple(sorted(tags))
+            effect |= level.joined.get(cache, NO_EFFECT)
+        return effect
 
     def hold(self, caches: Iterable[Cache], *, for_statement: bool = False) -> None:
         """From here on nobody is served what the COMMIT may change. Raises BackendError where COMMIT is not to be sent."""
@@ -206,12 +215,12 @@ class Pending:
             return
         try:
             for cache in caches:
-                tags = self.tags(cache)
-                if tags:
+                effect = self.effect(cache)
+                if effect.tags:
                     cache.open()
-                    hold = cache.holds.begin()
+                    hold = cache.holds.begin(effect)
                     self._holds.append(hold)
-                    carry_out(self._is_async, lambda h=hold, t=tags: h.place(t), lambda h=hold, t=tags: h.place_sync(t))  # type: ignore[misc]
+                    carry_out(self._is_async, hold.place, hold.place_sync)
         except BaseException:
             self.release()
             raise

@@ -76,6 +76,10 @@ class Statement:
             tables += dependents(self._tables, self.table)
         return [Change(table.key, None) for table in tables]
 
+    def named(self, name: str) -> Table:
+        """The table of one of its changes."""
+        return next(table for table in self._tables if table.key == name)
+
     def give_up(self, reason: str) -> None:
         """Its rows are not imaged: what is read now may have changed when it runs. An INSERT has no rows before it."""
         if not isinstance(self.element, Insert) and self._reason is None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Dialect
 
 from rcache.integrations.sqlalchemy.images import OWN
 
 _IDLE: Final = 0  # PQTRANS_IDLE
+_REFUSALS: Final = ("23", "40", "P0")
+_UNKNOWN: Final = "40003"  # statement_completion_unknown
 
 
 def in_transaction(connection: Connection) -> bool:
@@ -34,7 +36,15 @@ def _driver_does(connection: Connection) -> bool:
     driver: Any = connection.connection.driver_connection
     if connection.dialect.name == "sqlite":
         return getattr(driver, "isolation_level", "") is None and getattr(driver, "autocommit", True) is not False
+    if connection.dialect.driver == "asyncpg":  # its transaction is an object, which a COMMIT in text form does not end
+        return getattr(connection.connection.dbapi_connection, "_transaction", None) is not None
     return getattr(driver, "autocommit", False) is True
+
+
+def was_refused(dialect: Dialect, error: BaseException) -> bool:
+    """Whether the database has answered a COMMIT with an error that says it was rolled back: a constraint, a conflict."""
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    return dialect.name == "postgresql" and isinstance(state, str) and state.startswith(_REFUSALS) and state != _UNKNOWN
 
 
 def begin_writing(connection: Connection) -> None:

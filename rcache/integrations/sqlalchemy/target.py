@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Dialect
 from sqlalchemy.orm import Session
 
 from rcache.cache import Cache
+from rcache.core.schemes import Effect
 from rcache.integrations.sqlalchemy.names import Names
 from rcache.integrations.sqlalchemy.pending import Circle, Pending, Source
 
@@ -56,14 +57,14 @@ class Joiner:
         self._followed = followed
         self._target = target
 
-    def join(self, tags: tuple[str, ...], connection: object | None) -> bool:
+    def join(self, effect: Effect, connection: object | None) -> bool:
         """`Transactions.join`."""
         if connection is None:
             mine = [each for each in Circle.found() if each.source is self._followed and each.is_dirty]
         else:
             mine = self._of(connection)
         for pending in mine:
-            pending.join(self._target.cache, tags, self._target.is_uncommitted)
+            pending.join(self._target.cache, effect, self._target.is_uncommitted)
         return bool(mine)
 
     def _of(self, given: Any) -> list[Pending]:

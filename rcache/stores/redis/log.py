@@ -116,7 +116,10 @@ class RedisLog:
 
 def _head(reply: list[Any]) -> Head:
     _, epoch, number, sequence, seconds, microseconds = reply
-    return Head(epoch.decode(), int(number), int(sequence), int(seconds) + int(microseconds) / 1e6)
+    try:
+        return Head(epoch.decode(), int(number), int(sequence), int(seconds) + int(microseconds) / 1e6)
+    except ValueError as error:  # until the next record is logged
+        raise BackendError("what should be the log's head is no number") from error
 
 
 def _records(entries: list[Any]) -> Iterator[Record]:

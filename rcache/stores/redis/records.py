@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 
 import orjson
@@ -12,6 +13,7 @@ from rcache.core.codec import CodecError, decode_entry, encode_head
 from rcache.core.coding import available
 from rcache.core.entry import Entry, Start
 from rcache.core.keys import RedisNames, shard_of
+from rcache.core.schemes import Scheme, Schemes, scheme
 
 KEPT = 8 * 1024 * 1024  # bytes of entries that need not be sent and decoded again
 LARGEST_KEPT = 1024 * 1024  # bytes of one of them: none pushes all others out
@@ -32,6 +34,33 @@ def by_shard(tags: Sequence[str], shards: int) -> dict[int, list[str]]:
     for tag in tags:
         grouped.setdefault(shard_of(tag, shards), []).append(tag)
     return grouped
+
+
+def spell_schemes(names: RedisNames, needed: Mapping[str, Sequence[Scheme]], shards: int) -> bytes:
+    """Schemes by table, with the keys they are registered in: JSON [[guard, marks, table, scheme, ...], ...]."""
+    spelled = []
+    for table, its in needed.items():
+        shard = shard_of(table, shards)
+        spelled.append([names.guard(shard), names.marks(shard), table, *[each.spelled.decode() for each in its]])
+    return orjson.dumps(spelled)
+
+
+def read_schemes(tables: Sequence[str], fields: Sequence[bytes | None]) -> Schemes:
+    """What guards said of the tables' schemes, each "scheme since" a line; a table is missing where its guard knew nothing."""
+    told = {}
+    for table, field in zip(tables, fields, strict=True):
+        schemes = _read(field) if field is not None else None
+        if schemes is not None:
+            told[table] = schemes
+    return told
+
+
+@lru_cache(maxsize=256)
+def _read(field: bytes) -> frozenset[Scheme] | None:
+    try:
+        return frozenset([scheme(line.rpartition(b" ")[0]) for line in field.splitlines()])
+    except ValueError:  # somebody else's
+        return None
 
 
 def encode_record(entry: Entry, guards: bytes, key: bytes, variant: bytes) -> Record:

@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from rcache.core.entry import AtHand, Purge, Start
 from rcache.core.errors import ConfigurationError
 from rcache.core.keys import Key, RedisNames
+from rcache.core.schemes import Schemes
 from rcache.ports import Budget
 from rcache.stores.redis import scripts
 from rcache.stores.redis.address import Way
@@ -180,13 +181,17 @@ class SharedStore(ABC, Generic[S]):
 
     # What writers do
 
-    async def hold(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+    async def hold(
+        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+    ) -> Schemes:
         """Nothing that carries one of `tags` is used or stored until `transaction` is over, or `lasts` seconds have passed."""
-        await self._carry_out(self._holding(tags, transaction, lasts), timeout)
+        return await self._carry_out(self._holding(tags, transaction, lasts, tables), timeout)
 
-    def hold_sync(self, tags: Sequence[str], transaction: str, lasts: float, timeout: float) -> None:
+    def hold_sync(
+        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+    ) -> Schemes:
         """`hold`, from any thread."""
-        self._carry_out_sync(self._holding(tags, transaction, lasts), timeout)
+        return self._carry_out_sync(self._holding(tags, transaction, lasts, tables), timeout)
 
     async def release(self, tags: Sequence[str], transaction: str, timeout: float) -> None:
         """What the transaction held is good again: it changed nothing."""
@@ -196,16 +201,26 @@ class SharedStore(ABC, Generic[S]):
         """`release`, from any thread."""
         self._carry_out_sync(self._releasing(tags, transaction), timeout)
 
-    async def purge(self, tags: Sequence[str], timeout: float, transaction: str = "") -> Purge:
+    async def purge(
+        self, tags: Sequence[str], timeout: float, transaction: str = "", tables: Sequence[str] = ()
+    ) -> Purge:
         """No entry that carries one of `tags`, and was started before, is used by anybody after this returned."""
-        purged = await self._carry_out(self._purging(tags, transaction), timeout)
+        purged = await self._carry_out(self._purging(tags, transaction, tables), timeout)
         if purged.entries:
             self._sweep(tags)
         return purged
 
-    def purge_sync(self, tags: Sequence[str], timeout: float, transaction: str = "", *, probe: bool = False) -> Purge:
+    def purge_sync(
+        self,
+        tags: Sequence[str],
+        timeout: float,
+        transaction: str = "",
+        tables: Sequence[str] = (),
+        *,
+        probe: bool = False,
+    ) -> Purge:
         """`purge`, from any thread, with no event loop. A probe goes out even while the breaker is open."""
-        purged = self._carry_out_sync(self._purging(tags, transaction), timeout, probe)
+        purged = self._carry_out_sync(self._purging(tags, transaction, tables), timeout, probe)
         if purged.entries:
             self._sweep_later(tags)
         return purged
@@ -215,13 +230,15 @@ class SharedStore(ABC, Generic[S]):
         return self._carry_out_sync(self._flushing(), timeout, probe)
 
     @abstractmethod
-    def _holding(self, tags: Sequence[str], transaction: str, lasts: float) -> Steps[S, None]: ...
+    def _holding(
+        self, tags: Sequence[str], transaction: str, lasts: float, tables: Sequence[str]
+    ) -> Steps[S, Schemes]: ...
 
     @abstractmethod
     def _releasing(self, tags: Sequence[str], transaction: str) -> Steps[S, None]: ...
 
     @abstractmethod
-    def _purging(self, tags: Sequence[str], transaction: str = "") -> Steps[S, Purge]: ...
+    def _purging(self, tags: Sequence[str], transaction: str = "", tables: Sequence[str] = ()) -> Steps[S, Purge]: ...
 
     @abstractmethod
     def _flushing(self) -> Steps[S, Purge]: ...

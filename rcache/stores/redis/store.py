@@ -6,7 +6,7 @@ checks what comes back. Nothing is decided by what this process remembers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import orjson
@@ -15,6 +15,7 @@ from rcache.core.codec import CodecError
 from rcache.core.entry import Entry, Found, Missing, Purge
 from rcache.core.errors import ConfigurationError
 from rcache.core.keys import shard_of
+from rcache.core.schemes import MAX_SCHEMES, Scheme, Schemes, needed
 from rcache.core.vary import merge
 from rcache.ports import Ask, Budget
 from rcache.stores.redis import scripts, writing
@@ -27,6 +28,7 @@ from rcache.stores.redis.records import (
     encode_record,
     identity,
     spell_guards,
+    spell_schemes,
 )
 from rcache.stores.redis.rights import Opening, Rights
 from rcache.stores.redis.sentinel import Sentinels
@@ -143,20 +145,22 @@ class RedisStore(SharedStore[Step]):
 
     # Writing
 
-    async def store(self, ask: Ask, names: tuple[str, ...], entry: Entry, budget: Budget) -> bool:
+    async def store(
+        self,
+        ask: Ask,
+        names: tuple[str, ...],
+        entry: Entry,
+        budget: Budget,
+        schemes: Collection[Scheme] = (),
+    ) -> bool:
         """Whether the entry was accepted, under the variant that `names` (and those remembered for the URL) select."""
         place = self._places.of(ask)
-        guards = spell_guards(self.names, entry.tags, self.shards)
-        registries = [
-            self.names.registry(shard_of(tag, self.shards), tag).encode() for tag in writing.listed(entry.tags)
-        ]
-        ends = int(entry.gone_at * 1000)
         for _ in range(ATTEMPTS):
             considered = place.considered(names)
             # An answer that fewer names select matches the requests of all other variants too, and is the most recent
             # (RFC 9111 §4): it alone stays.
             most = self.max_variants if considered == names else 1
-            reply = await self._store_as(ask, place, considered, most, entry, guards, registries, ends, budget)
+            reply = await self._store_as(ask, place, considered, most, entry, schemes, budget)
             if reply[0] == b"stored":
                 place.names = considered
                 if self._is_sweep_due:  # what was purged without a loop is swept by the next to have one
@@ -165,9 +169,12 @@ class RedisStore(SharedStore[Step]):
                 return True
             if reply[0] == b"abandoned":
                 await self._bury(reply[1], budget)
-            if reply[0] != b"vary":
+            if reply[0] == b"crowded":
+                entry.tags = (*entry.tags, *orjson.loads(reply[1]))
+            elif reply[0] == b"vary":
+                place.names = merge(place.names, split(reply[1]))
+            else:
                 return False
-            place.names = merge(place.names, split(reply[1]))
         return False
 
     async def _store_as(
@@ -177,23 +184,24 @@ class RedisStore(SharedStore[Step]):
         names: tuple[str, ...],
         max_variants: int,
         entry: Entry,
-        guards: bytes,
-        registries: list[bytes],
-        ends: int,
+        schemes: Collection[Scheme],
         budget: Budget,
     ) -> list[bytes]:
         variant = ask.variant(names) if names else b""
+        listed = writing.listed(entry.tags)
         keys: tuple[bytes, ...] = (
             self._sequence,
             place.vary,
             place.variants,
             self._places.entry(place, variant),
             place.plain,
-            *registries,
+            *[self.names.registry(shard_of(tag, self.shards), tag).encode() for tag in listed],
         )
+        guards = spell_guards(self.names, entry.tags, self.shards)
         record = encode_record(entry, guards, place.material, variant)
-        bounds = (b"%d" % max_variants, b"%d" % ends)
-        command = self.store_script.call(len(keys), *keys, joined(names), *bounds, *record)
+        bounds = (b"%d" % max_variants, b"%d" % int(entry.gone_at * 1000))
+        enrolled = (spell_schemes(self.names, needed(schemes, entry.tags), self.shards), b"%d" % MAX_SCHEMES)
+        command = self.store_script.call(len(keys), *keys, joined(names), *bounds, *record, *enrolled)
         try:
             reply: list[bytes] = await self._trips.spend(command, budget)
         except FullError:
@@ -202,14 +210,16 @@ class RedisStore(SharedStore[Step]):
 
     # What writers do
 
-    def _holding(self, tags: Sequence[str], transaction: str, lasts: float) -> Steps[Step, None]:
-        return writing.holding(self, tags, transaction, lasts)
+    def _holding(
+        self, tags: Sequence[str], transaction: str, lasts: float, tables: Sequence[str]
+    ) -> Steps[Step, Schemes]:
+        return writing.holding(self, tags, transaction, lasts, tables)
 
     def _releasing(self, tags: Sequence[str], transaction: str) -> Steps[Step, None]:
         return writing.releasing(self, tags, transaction)
 
-    def _purging(self, tags: Sequence[str], transaction: str = "") -> Steps[Step, Purge]:
-        return writing.purging(self, tags, transaction)
+    def _purging(self, tags: Sequence[str], transaction: str = "", tables: Sequence[str] = ()) -> Steps[Step, Purge]:
+        return writing.purging(self, tags, transaction, tables)
 
     def _flushing(self) -> Steps[Step, Purge]:
         return writing.flushing(self)

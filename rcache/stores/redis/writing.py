@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from rcache.core.entry import Purge
 from rcache.core.errors import BackendError
 from rcache.core.keys import URL_TAG, shard_of
-from rcache.stores.redis.records import spell_guards
+from rcache.core.schemes import Schemes
+from rcache.stores.redis.records import by_shard, read_schemes, spell_guards
 from rcache.stores.redis.steps import Step, Steps
 from rcache.stores.redis.sweeper import SWEEPS_LAST, SWEEPS_WAITING
 
@@ -28,19 +29,22 @@ FIRST_PAUSE: Final = 0.0005  # seconds between two looks at the nodes, doubled u
 LONGEST_PAUSE: Final = 0.02
 
 
-def holding(store: RedisStore, tags: Sequence[str], transaction: str, lasts: float) -> Steps[Step, None]:
-    """Places or renews holds; in strict mode every live node has read them afterwards."""
+def holding(
+    store: RedisStore, tags: Sequence[str], transaction: str, lasts: float, tables: Sequence[str] = ()
+) -> Steps[Step, Schemes]:
+    """Places or renews holds; in strict mode every live node has read them afterwards. The schemes of the tables."""
     spelled = spell_guards(store.names, tags, store.shards)
-    arguments = (spelled, transaction.encode(), b"%d" % (lasts * 1000), *LOG_BOUNDS)
+    asked = spell_guards(store.names, tables, store.shards)
+    arguments = (spelled, transaction.encode(), b"%d" % (lasts * 1000), *LOG_BOUNDS, asked)
     for _ in range(ATTEMPTS):
         reply = yield Step(store.hold_script, _log_of(store), arguments)
         if reply[0] == b"held":
-            _, epoch, number, is_strict = reply
+            _, epoch, number, is_strict, told = reply
             store.is_strict |= bool(is_strict)
             yield from _settling(store)
             if number and store.is_strict:
                 yield from read_by_all(store, epoch, int(number))
-            return
+            return _read_schemes(store, tables, told)
         yield from repairing(store)
     raise BackendError("the guards are lost again and again: a hold has nowhere to live")
 
@@ -51,17 +55,17 @@ def releasing(store: RedisStore, tags: Sequence[str], transaction: str) -> Steps
     yield Step(store.release_script, _log_of(store), (spelled, transaction.encode(), *LOG_BOUNDS))
 
 
-def purging(store: RedisStore, tags: Sequence[str], transaction: str) -> Steps[Step, Purge]:
+def purging(store: RedisStore, tags: Sequence[str], transaction: str, tables: Sequence[str] = ()) -> Steps[Step, Purge]:
     """Raises the marks, and ends the transaction's holds on the tags."""
-    reply = yield purge_step(store, tags, transaction)
-    return (yield from _landed(store, reply))
+    *reply, told = yield purge_step(store, tags, transaction, tables)
+    return (yield from _landed(store, reply, _read_schemes(store, tables, told)))
 
 
 def flushing(store: RedisStore) -> Steps[Step, Purge]:
     """Purges whatever there is."""
     keys = (*_log_of(store), *store.guards)
     reply = yield Step(store.flush_script, keys, LOG_BOUNDS)
-    return (yield from _landed(store, reply))
+    return (yield from _landed(store, reply, {}))
 
 
 def repairing(store: RedisStore) -> Steps[Step, list[Any]]:
@@ -70,7 +74,7 @@ def repairing(store: RedisStore) -> Steps[Step, list[Any]]:
     return reply
 
 
-def purge_step(store: RedisStore, tags: Sequence[str], transaction: str = "") -> Step:
+def purge_step(store: RedisStore, tags: Sequence[str], transaction: str = "", tables: Sequence[str] = ()) -> Step:
     """The one step of a purge on one server."""
     tags = list(dict.fromkeys(tags))
     name = secrets.token_hex(8)
@@ -80,13 +84,14 @@ def purge_step(store: RedisStore, tags: Sequence[str], transaction: str = "") ->
         keys.append(store.names.swept(name, position).encode())
     spelled = spell_guards(store.names, tags, store.shards)
     bounds = [b"%d" % bound for bound in (store.max_marks, SWEEPS_WAITING, SWEEPS_LAST)]
-    return Step(store.purge_script, tuple(keys), (spelled, *bounds, transaction.encode(), *LOG_BOUNDS))
+    asked = spell_guards(store.names, tables, store.shards)
+    return Step(store.purge_script, tuple(keys), (spelled, *bounds, transaction.encode(), *LOG_BOUNDS, asked))
 
 
 def repair_step(store: RedisStore) -> Step:
     """What makes again what is missing of epoch and guards."""
     has_seen = 1 if store.epoch else 0
-    arguments = (secrets.token_hex(8).encode(), b"%d" % has_seen, b"%d" % (store.quarantine * 1000))
+    arguments = (secrets.token_hex(8).encode(), b"%d" % has_seen, b"%d" % (store.quarantine * 1000), *LOG_BOUNDS)
     return Step(store.repair_script, (*_log_of(store), *store.guards), arguments)
 
 
@@ -99,13 +104,18 @@ def _log_of(store: RedisStore) -> tuple[bytes, bytes]:
     return store.names.sequence.encode(), store.names.log.encode()
 
 
-def _landed(store: RedisStore, reply: list[Any]) -> Steps[Step, Purge]:
+def _read_schemes(store: RedisStore, tables: Sequence[str], told: Sequence[bytes | None]) -> Schemes:
+    """What the scripts said of the schemes, in the order in which they were asked."""
+    return read_schemes([table for its in by_shard(tables, store.shards).values() for table in its], told)
+
+
+def _landed(store: RedisStore, reply: list[Any], schemes: Schemes) -> Steps[Step, Purge]:
     number, entries, epoch, logged, is_awaited, is_strict = reply
     store.is_strict |= bool(is_strict)
     yield from _settling(store)
     if is_awaited and store.is_strict:
         yield from read_by_all(store, epoch, int(logged or 0))
-    return Purge(int(number), int(entries))
+    return Purge(int(number), int(entries), schemes)
 
 
 def _settling(store: RedisStore) -> Steps[Step, None]:

@@ -80,7 +80,7 @@ class World:
     async def warm(self, tags: Iterable[str] = PAGES) -> None:
         """A page for each tag is stored."""
         self.tags = list(tags)
-        for tag in self.tags:
+        for tag in await self.flushed():
             await fill(self.cache.store, self.page(tag), b"old", tag, *families([tag]))
 
     @staticmethod

@@ -83,7 +83,9 @@ async def test_a_purge_that_died_with_its_process_is_made_by_whoever_drains(
     assert await body_of(world.cache.store, world.page("book:1")) == b"old"
     assert rows(world) == 1
     assert await drain(world) == 1
-    assert await world.flushed() == BOOK_1
+    assert await world.flushed() == BOOK_1 | {tag for tag in world.tags if tag.startswith("book?")}, (
+        "its schemes are unknown"
+    )
     assert rows(world) == 0
     assert await drain(world) == 0
 

@@ -18,7 +18,7 @@ from rcache.current import RequestScope, request_scope
 from rcache.integrations.sqlalchemy import track, untrack
 from tests.contract.support import body_of
 from tests.integrations.sqlalchemy.harness import DRIVERS, World, plain_engine
-from tests.integrations.sqlalchemy.library import Base, Book, Loan, Org, Review, User
+from tests.integrations.sqlalchemy.library import PAGES, Base, Book, Loan, Org, Review, User
 from tests.integrations.sqlalchemy.writes import KINDS
 
 BOOK_1 = {"book", "book:1", "book?author_id=1"}
@@ -332,6 +332,61 @@ async def test_a_commit_that_fails_is_purged_and_stays_held(world: World) -> Non
     assert await world.flushed() == BOOK_1
 
 
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg_async", "asyncpg"])
+async def test_a_commit_that_the_database_refused_flushes_nothing(make_world: Any, driver: str) -> None:
+    """A constraint that is checked at COMMIT: the answer is an error, and so there is no doubt what became of it."""
+    world: World = make_world(driver)
+    await world.warm()
+    with world.plain.begin() as connection:
+        connection.execute(text("CREATE TABLE IF NOT EXISTS late (x INTEGER UNIQUE DEFERRABLE INITIALLY DEFERRED)"))
+        connection.execute(text("TRUNCATE late"))
+
+    def work(s: Session) -> None:
+        retitle(s)
+        s.execute(text("INSERT INTO late VALUES (1), (1)"))
+        with pytest.raises(IntegrityError):
+            s.commit()
+        s.rollback()
+
+    await world.run(work)
+    assert await world.flushed() == set()
+    assert not world.cache.holds.renewals._due
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg_async", "asyncpg"])
+async def test_a_connection_lost_in_commit_leaves_the_hold(make_world: Any, driver: str) -> None:
+    """A trigger that runs at COMMIT ends its own session: whether the change is there the writer is not told."""
+    world: World = make_world(driver)
+    await world.warm()
+    with world.plain.begin() as connection:
+        connection.execute(text("CREATE TABLE IF NOT EXISTS fatal (x INTEGER)"))
+        connection.execute(
+            text(
+                "CREATE OR REPLACE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$"
+            )
+        )
+        connection.execute(text("DROP TRIGGER IF EXISTS die ON fatal"))
+        connection.execute(
+            text(
+                "CREATE CONSTRAINT TRIGGER die AFTER INSERT ON fatal DEFERRABLE INITIALLY DEFERRED"
+                " FOR EACH ROW EXECUTE FUNCTION die()"
+            )
+        )
+
+    def work(s: Session) -> None:
+        retitle(s)
+        s.execute(text("INSERT INTO fatal VALUES (1)"))
+        with pytest.raises(DBAPIError):
+            s.commit()
+        s.rollback()
+
+    await world.run(work)
+    assert await world.flushed() == BOOK_1
+    held = {tag for guard in world.cache.store._guards.values() for tag in guard.holds}  # type: ignore[attr-defined]
+    assert held >= BOOK_1
+
+
 async def test_where_it_aborts_commit_is_not_sent_without_a_hold(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(world.cache._purger, "on_outage", "abort")
 
@@ -373,7 +428,9 @@ async def test_where_it_proceeds_the_commit_lands_and_its_purge_is_sent_until_it
     assert world.cache.forbids(("book:1",)) == "purge-pending"
     monkeypatch.undo()
     await world.cache._purger.aclose()
-    assert await world.flushed() == BOOK_1
+    assert await world.flushed() == BOOK_1 | {tag for tag in world.tags if tag.startswith("book?")}, (
+        "its schemes are unknown"
+    )
 
 
 # Shapes of connections
@@ -436,10 +493,26 @@ async def test_a_commit_in_text_form_is_held_and_purged(world: World) -> None:
         connection.exec_driver_sql("COMMIT")
         assert world.cache.stats.purges == 1
 
-    if world.driver == "asyncpg":
-        pytest.skip("asyncpg keeps its transaction in an object of its own")
     await world.run_on_connection(work)
     assert await world.flushed() == BOOK_1
+
+
+async def test_what_is_written_after_a_commit_in_text_form_is_flushed_when_that_has_committed(world: World) -> None:
+    """asyncpg keeps its transaction in an object of its own: after such a COMMIT each statement commits by itself."""
+
+    def work(connection: Any) -> None:
+        connection.execute(update(Book).where(Book.id == 1).values(title="x"))
+        connection.exec_driver_sql("COMMIT")
+        connection.execute(update(User).where(User.id == 1).values(name="x"))
+        with Session(world.plain) as elsewhere:
+            has_committed = elsewhere.get(User, 1).name == "x"
+        assert has_committed is (world.driver == "asyncpg")
+        assert world.cache.stats.purges == 1 + has_committed
+        connection.commit()
+
+    await world.run_on_connection(work)
+    assert await world.flushed() >= BOOK_1 | {"user", "user:1", "user?name=Ada"}
+    assert "book:2" not in await world.flushed()
 
 
 async def test_ddl_flushes_everything_that_is_tracked(world: World) -> None:
@@ -737,6 +810,29 @@ async def test_a_transaction_of_very_many_changes_tells_of_the_table(
         "org",
         "org:1",
     }
+    assert world.tracking.table_level == {"too many rows of a transaction": 1}
+
+
+async def test_a_transaction_of_very_many_tags_tells_of_rows_without_values_and_then_of_tables(
+    make_world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world: World = make_world("sqlite")
+
+    def work(s: Session) -> None:
+        s.execute(update(Book).where(Book.author_id == 1).values(title=Book.title + "!"))
+        s.execute(update(Org).where(Org.id == 1).values(name=Org.name + "!"))
+        s.commit()
+
+    books = {"book", "book:1", "book:2"}
+    for most, flushed in [
+        (100, books | {"book?author_id=1", "org", "org:1"}),
+        (9, books | {page for page in PAGES if page.startswith("book?")} | {"org", "org:1"}),
+        (5, {page for page in PAGES if page.startswith("book") and "label" not in page} | {"org", "org:1"}),
+    ]:
+        monkeypatch.setattr("rcache.integrations.sqlalchemy.bounds.MOST_TAGS", most)
+        await world.warm()
+        await world.run(work)
+        assert await world.flushed() == flushed, most
 
 
 @pytest.mark.parametrize("images", ["strict", "memory"])

@@ -1,6 +1,7 @@
 """The log: one record per hold, purge and release, in order; and the table of nodes that read it."""
 
 import asyncio
+import itertools
 import threading
 import time
 
@@ -103,6 +104,21 @@ async def test_it_is_trimmed_by_age(harness, log, monkeypatch):
         await asyncio.sleep(0.002)
 
     assert harness.client.xlen(harness.store.names.log) <= 4
+
+
+async def test_a_head_that_is_no_number_is_an_error_until_something_is_purged(harness, log):
+    await fill(harness.store, Request())
+    counter = itertools.count(1)
+    for damage in (b"x", b"\xff", b"1.79e+15"):
+        head = log.join("node", next(counter), LEASE, False)
+        assert head is not None
+        harness.client.hset(harness.store.names.sequence, "last", damage)
+        with pytest.raises(BackendError, match="no number"):
+            log.renew("node", next(counter), head.number)
+        with pytest.raises(BackendError, match="no number"):
+            log.join("node", next(counter), LEASE, False)
+        await harness.store.purge(["a"], 5.0)
+        await harness.store.lookup(Request(), budget())
 
 
 async def test_without_an_epoch_nothing_is_logged(harness, log):
@@ -296,6 +312,19 @@ async def test_a_thread_waits_likewise(strict, log):
     assert not doing.done()
     await asyncio.to_thread(acknowledge, log)
     await doing
+
+
+async def test_a_hold_whose_reply_was_lost_is_waited_for_when_it_is_sent_again(strict, log):
+    """It stands already, and was logged, but nobody knows that the node has read of it."""
+    lost = asyncio.ensure_future(strict.store.hold(["a"], "t1", 20.0, 5.0))
+    await asyncio.to_thread(log.read, 0, 10.0)
+    lost.cancel()
+    again = asyncio.ensure_future(strict.store.hold(["a"], "t1", 20.0, 5.0))
+    for _ in range(5):
+        await strict.store.lookup(Request(), budget())
+    assert not again.done()
+    await asyncio.to_thread(acknowledge, log)
+    await again
 
 
 async def test_a_purge_whose_hold_was_read_by_all_waits_for_nobody(strict, log):

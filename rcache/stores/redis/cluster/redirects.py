@@ -32,10 +32,29 @@ class Heading(Enum):
 
 
 class Turn(NamedTuple):
-    """How a call goes on after an error."""
+    """How a call goes on after an error; `node` is where MOVED and ASK lead."""
 
     heading: Heading
     node: Node | None = None
+
+
+class Goal(NamedTuple):
+    """Where a call goes next."""
+
+    node: Node | None
+    is_asking: bool = False
+
+
+class Pauses:
+    """How long a call waits that is tried again and again."""
+
+    def __init__(self) -> None:
+        self._next = FIRST_PAUSE
+
+    def next(self) -> float:
+        """Seconds: each time twice as many, up to LONGEST_PAUSE."""
+        pause, self._next = self._next, min(2 * self._next, LONGEST_PAUSE)
+        return pause
 
 
 def turn_of(error: BaseException, asked: Node) -> Turn:

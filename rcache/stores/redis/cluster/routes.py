@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from rcache.core.errors import BackendError
+from rcache.ports import Budget
 from rcache.stores.redis.address import Address
 from rcache.stores.redis.cluster.redirects import (
     ASKING,
-    FIRST_PAUSE,
     HOPS,
-    LONGEST_PAUSE,
+    Goal,
     Heading,
+    Pauses,
     failure,
     is_outage,
     is_refusal,
@@ -82,24 +83,27 @@ class Routes:
         flights = [self._send(leg, self._topology.owner(leg.slot), left) for leg in legs]
         outcomes, spent = [], 0.0
         for leg, flight in zip(legs, flights, strict=True):
-            if isinstance(flight, Flight):
-                try:
-                    reply = await flight.future
-                    spent = max(spent, flight.spent())
-                    if not (reply.__class__ is list and is_refusal(reply)):
-                        self._topology.succeed(flight.lane.node)
-                        outcomes.append(reply)
-                        continue
-                    error: BaseException = refused(reply)
-                except ERRORS as raised:
-                    error = raised
-                    spent = max(spent, flight.spent())
-                outcome, more = await self._follow(leg, flight.lane.node, error, left - spent)
+            asked: Node | None = None
+            if isinstance(flight, BackendError):
+                error: BaseException = flight
             else:
-                outcome, more = await self._follow(leg, None, flight, left - spent)
-            spent += more
-            outcomes.append(outcome)
+                try:
+                    outcomes.append(self._accepted(flight, await flight.future))
+                    spent = max(spent, flight.spent())
+                    continue
+                except ERRORS as raised:
+                    asked, error = flight.lane.node, raised
+                    spent = max(spent, flight.spent())
+            budget = Budget(left - spent)
+            outcomes.append(await self._follow(leg, asked, error, budget))
+            spent = left - budget.left
         return outcomes, spent
+
+    def _accepted(self, flight: Flight, reply: Any) -> Any:
+        if is_refusal(reply):
+            raise refused(reply)
+        self._topology.succeed(flight.lane.node)
+        return reply
 
     def _send(self, leg: Leg, node: Node | None, left: float, is_asking: bool = False) -> Flight | BackendError:
         if left <= 0:
@@ -120,50 +124,54 @@ class Routes:
         lane = self._lanes[node] = Lane(node, pipe)
         return lane
 
-    async def _follow(self, leg: Leg, asked: Node | None, error: BaseException, left: float) -> tuple[Any, float]:
-        """Goes where errors send the leg, as long as there is time; its outcome, and the seconds that it took."""
-        pause, spent = FIRST_PAUSE, 0.0
+    async def _follow(self, leg: Leg, asked: Node | None, error: BaseException, budget: Budget) -> Any:
+        """The outcome of the leg, which goes where errors send it as long as there is time."""
+        pauses = Pauses()
         for _ in range(HOPS):
-            node, is_asking = self._topology.owner(leg.slot), False
-            turn = turn_of(error, asked) if asked is not None else None
-            if turn is None:
-                if not isinstance(error, UnknownError):  # a breaker is open, or there is no time left
-                    return error, spent
-                if node is None:  # else somebody has learned it meanwhile
-                    spent += await self._learned(left - spent)
-                    node = self._topology.owner(leg.slot)
-            elif turn.heading is Heading.MOVED and turn.node is not None:
-                self._topology.move(leg.slot, turn.node)
-                self.learn()
-                node = turn.node
-            elif turn.heading is Heading.ASK:
-                node, is_asking = turn.node, True
-            elif turn.heading is Heading.AGAIN:
-                await asyncio.sleep(min(pause, max(left - spent, 0.0)))
-                spent += pause
-                pause = min(2 * pause, LONGEST_PAUSE)
-            elif turn.heading is Heading.ELSEWHERE and asked is not None:
-                spent += await self._learned(left - spent)
-                node = self._topology.owner(leg.slot)
-                if node == asked:
-                    return self._failed(asked, error), spent
-            elif asked is not None:
-                self.learn()
-                return self._failed(asked, error), spent
-            flight = self._send(leg, node, left - spent, is_asking)
+            goal = await self._goal(leg, asked, error, budget, pauses)
+            if isinstance(goal, BackendError):
+                return goal
+            flight = self._send(leg, goal.node, budget.left, goal.is_asking)
             if not isinstance(flight, Flight):
-                return (flight if asked is None else failure(error)), spent
+                return flight if asked is None else failure(error)
             asked = flight.lane.node
             try:
-                reply = await flight.future
-                if not is_refusal(reply):
-                    self._topology.succeed(flight.lane.node)
-                    return reply, spent + flight.spent()
-                error = refused(reply)
+                return self._accepted(flight, await flight.future)
             except ERRORS as raised:
                 error = raised
-            spent += flight.spent()
-        return failure(error), spent
+            finally:
+                budget.spend(flight.spent())
+        return failure(error)
+
+    async def _goal(
+        self, leg: Leg, asked: Node | None, error: BaseException, budget: Budget, pauses: Pauses
+    ) -> Goal | BackendError:
+        """Where the error sends the leg; the failure where that is nowhere."""
+        if asked is None:
+            if not isinstance(error, UnknownError):  # a breaker is open, or there is no time left
+                return failure(error)
+            if self._topology.owner(leg.slot) is None:  # else somebody has learned it meanwhile
+                await self._learned(budget)
+            return Goal(self._topology.owner(leg.slot))
+        turn = turn_of(error, asked)
+        if turn.heading is Heading.MOVED:
+            self._topology.move(leg.slot, turn.node)
+            self.learn()
+            return Goal(turn.node)
+        if turn.heading is Heading.ASK:
+            return Goal(turn.node, is_asking=True)
+        if turn.heading is Heading.AGAIN:
+            pause = min(pauses.next(), max(budget.left, 0.0))
+            await asyncio.sleep(pause)
+            budget.spend(pause)
+            return Goal(self._topology.owner(leg.slot))
+        if turn.heading is Heading.ELSEWHERE:
+            await self._learned(budget)
+            if self._topology.owner(leg.slot) != asked:
+                return Goal(self._topology.owner(leg.slot))
+        else:
+            self.learn()
+        return self._failed(asked, error)
 
     def _failed(self, node: Node, error: BaseException) -> BackendError:
         failed = failure(error)
@@ -179,11 +187,11 @@ class Routes:
             self._learning = self.loop.create_task(self._learn())
         return self._learning
 
-    async def _learned(self, left: float) -> float:
-        """Returns once the plan was learned, or the time is over; the seconds that it took."""
+    async def _learned(self, budget: Budget) -> None:
+        """Returns once the plan was learned, or the time is over."""
         began = self.loop.time()
-        await asyncio.wait({self.learn()}, timeout=max(left, 0.0))
-        return self.loop.time() - began
+        await asyncio.wait({self.learn()}, timeout=max(budget.left, 0.0))
+        budget.spend(self.loop.time() - began)
 
     async def _learn(self) -> None:
         informants = self._topology.informants()

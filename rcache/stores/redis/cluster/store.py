@@ -7,7 +7,7 @@ on that: whether they may be used is decided when they are read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ from rcache.core.codec import CodecError
 from rcache.core.entry import Entry, Found, Missing, Purge
 from rcache.core.errors import BackendError, ConfigurationError
 from rcache.core.keys import shard_of
+from rcache.core.schemes import MAX_SCHEMES, Scheme, Schemes, needed
 from rcache.core.vary import merge
 from rcache.ports import Ask, Budget
 from rcache.stores.redis import scripts
@@ -68,6 +69,7 @@ class ClusterStore(SharedStore[Moves]):
             )
         self.seek_script = scripts.SEEK
         self.judge_script = scripts.JUDGE
+        self.enrol_script = scripts.ENROL
         self.keep_script = scripts.KEEP
         self.register_script = scripts.REGISTER
         self.number_script = scripts.NUMBER
@@ -193,9 +195,20 @@ class ClusterStore(SharedStore[Moves]):
 
     # Writing
 
-    async def store(self, ask: Ask, names: tuple[str, ...], entry: Entry, budget: Budget) -> bool:
+    async def store(
+        self,
+        ask: Ask,
+        names: tuple[str, ...],
+        entry: Entry,
+        budget: Budget,
+        schemes: Collection[Scheme] = (),
+    ) -> bool:
         """Whether the entry was accepted, under the variant that `names` (and those remembered for the URL) select."""
-        if not await self._is_allowed(entry, budget):
+        try:
+            is_allowed = await self._is_allowed(entry, schemes, budget)
+        except FullError:
+            is_allowed = False
+        if not is_allowed:
             return False
         place = self._places.of(ask)
         for _ in range(ATTEMPTS):
@@ -222,20 +235,39 @@ class ClusterStore(SharedStore[Moves]):
             place.names = merge(place.names, split(reply[1]))
         return False
 
-    async def _is_allowed(self, entry: Entry, budget: Budget) -> bool:
-        """Whether the one rule still allows the entry: others who wait for this very answer may be given it."""
+    async def _is_allowed(self, entry: Entry, schemes: Collection[Scheme], budget: Budget) -> bool:
+        """Registers the schemes; whether the one rule still allows the entry: others who wait for this answer may be given it."""
         epoch, start = entry.start.epoch.encode(), b"%d" % entry.start.number
-        judges = [
-            self._judge(*self.guards[shard], epoch, start, [tag.encode() for tag in tags])
-            for shard, tags in by_shard(entry.tags, self.shards).items()
+        for _ in range(ATTEMPTS):
+            judges = [
+                self._judge(*self.guards[shard], epoch, start, [tag.encode() for tag in tags])
+                for shard, tags in by_shard(entry.tags, self.shards).items()
+            ]
+            enrolling = self._enrolling(entry, schemes)
+            told, *verdicts = await self._trips.spend((self._told, *enrolling, *judges), budget)
+            if told[0] != epoch or entry.start.number > int(told[1]):
+                return False
+            crowded = [verdict for verdict in verdicts if verdict[0] == b"crowded"]
+            for verdict in crowded:
+                entry.tags = (*entry.tags, *orjson.loads(verdict[1]))
+            objection = _objection([verdict for verdict in verdicts if verdict not in crowded])
+            if objection is not None and objection[0] == b"abandoned":
+                await self._bury(objection[1], budget)
+            if objection is not None or not crowded:
+                return objection is None
+        return False
+
+    def _enrolling(self, entry: Entry, schemes: Collection[Scheme]) -> list[Leg]:
+        """What registers the schemes in the guards of their tables. An entry that is stored afterwards is judged by those."""
+        asked: dict[int, list[list[str]]] = {}
+        for table, its in needed(schemes, entry.tags).items():
+            spelled = [each.spelled.decode() for each in its]
+            asked.setdefault(shard_of(table, self.shards), []).append([table, *spelled])
+        epoch, start = entry.start.epoch.encode(), b"%d" % entry.start.number
+        return [
+            _leg(Step(self.enrol_script, self.guards[shard], (epoch, start, b"%d" % MAX_SCHEMES, orjson.dumps(tables))))
+            for shard, tables in asked.items()
         ]
-        told, *verdicts = await self._trips.spend((self._told, *judges), budget)
-        if told[0] != epoch or entry.start.number > int(told[1]):
-            return False
-        objection = _objection(verdicts)
-        if objection is not None and objection[0] == b"abandoned":
-            await self._bury(objection[1], budget)
-        return objection is None
 
     async def _register(self, entry: Entry, key: bytes, ends: bytes, budget: Budget) -> None:
         """Notes which tags the entry carries. No promise rests on it, so it may fail."""
@@ -248,14 +280,16 @@ class ClusterStore(SharedStore[Moves]):
 
     # What writers do
 
-    def _holding(self, tags: Sequence[str], transaction: str, lasts: float) -> Steps[Moves, None]:
-        return writing.holding(self, tags, transaction, lasts)
+    def _holding(
+        self, tags: Sequence[str], transaction: str, lasts: float, tables: Sequence[str]
+    ) -> Steps[Moves, Schemes]:
+        return writing.holding(self, tags, transaction, lasts, tables)
 
     def _releasing(self, tags: Sequence[str], transaction: str) -> Steps[Moves, None]:
         return writing.releasing(self, tags, transaction)
 
-    def _purging(self, tags: Sequence[str], transaction: str = "") -> Steps[Moves, Purge]:
-        return writing.purging(self, tags, transaction)
+    def _purging(self, tags: Sequence[str], transaction: str = "", tables: Sequence[str] = ()) -> Steps[Moves, Purge]:
+        return writing.purging(self, tags, transaction, tables)
 
     def _flushing(self) -> Steps[Moves, Purge]:
         return writing.flushing(self)
@@ -281,11 +315,12 @@ class ClusterStore(SharedStore[Moves]):
 
     def _opening(self) -> Opening:
         often = (self.seek_script, scripts.SEQUENCE, self.judge_script, self.keep_script, self.register_script)
+        asking = (self.enrol_script,)
         writers = (self.number_script, self.mark_script, self.record_script, self.place_script, self.lift_script)
         seldom = (self.outdate_script, self.reckon_script, self.tend_script, self.bear_script)
         nodes = (self.table_script, self.strike_script)
         sweep = (self.hand_over_script, scripts.GATHER, scripts.FREE)
-        return Opening((*often, *writers, *seldom, *nodes, *sweep), self._rights)
+        return Opening((*often, *asking, *writers, *seldom, *nodes, *sweep), self._rights)
 
 
 def _leg(step: Step) -> Leg:

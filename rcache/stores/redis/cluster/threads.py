@@ -11,10 +11,10 @@ from rcache.core.errors import BackendError
 from rcache.stores.redis.address import Address
 from rcache.stores.redis.cluster.redirects import (
     ASKING,
-    FIRST_PAUSE,
     HOPS,
-    LONGEST_PAUSE,
+    Goal,
     Heading,
+    Pauses,
     failure,
     is_outage,
     is_refusal,
@@ -45,44 +45,52 @@ class SyncRoutes:
         return [self._carry(leg, timeout, until, probe) for leg in legs]
 
     def _carry(self, leg: Leg, timeout: float, until: float, probe: bool) -> Any:
-        node, is_asking, pause = self._topology.owner(leg.slot), False, FIRST_PAUSE
-        outcome: BackendError | None = None
+        goal, pauses = Goal(self._topology.owner(leg.slot)), Pauses()
+        failed: BackendError | None = None
         for _ in range(HOPS):
-            if node is None:
+            if goal.node is None:
                 self.learn()
-                node = self._topology.owner(leg.slot)
-            if node is None or time.monotonic() >= until:
-                return outcome or self._topology.unknown(leg.slot)
-            if not (probe or self._topology.admits(node)):
+                goal = Goal(self._topology.owner(leg.slot))
+            if goal.node is None or time.monotonic() >= until:
+                return failed or self._topology.unknown(leg.slot)
+            if not (probe or self._topology.admits(goal.node)):
                 return BackendError(OPEN)
             try:
-                command = ASKING + leg.command if is_asking else leg.command
-                reply = self._pipe(node).call(command, timeout, is_asking)
-                if not is_refusal(reply):
-                    self._topology.succeed(node)
-                    return reply
-                error: BaseException = refused(reply)
-            except ERRORS as raised:
-                error = raised
-            asked, is_asking, outcome = node, False, failure(error)
-            turn = turn_of(error, asked)
-            if turn.heading is Heading.MOVED and turn.node is not None:
-                self._topology.move(leg.slot, turn.node)
-                node = turn.node
-            elif turn.heading is Heading.ASK:
-                node, is_asking = turn.node, True
-            elif turn.heading is Heading.AGAIN:
-                time.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-                node = self._topology.owner(leg.slot)
-            else:
-                self.learn()
-                node = self._topology.owner(leg.slot)
-                if node == asked or turn.heading is Heading.NOWHERE:
-                    if is_outage(error):
-                        self._topology.fail(asked, str(outcome))
-                    return outcome
-        return outcome
+                return self._asked(leg, goal.node, timeout, goal.is_asking)
+            except ERRORS as error:
+                failed = failure(error)
+                turned = self._goal(leg, goal.node, error, pauses)
+            if turned is None:
+                return failed
+            goal = turned
+        return failed
+
+    def _asked(self, leg: Leg, node: Node, timeout: float, is_asking: bool) -> Any:
+        command = ASKING + leg.command if is_asking else leg.command
+        reply = self._pipe(node).call(command, timeout, is_asking)
+        if is_refusal(reply):
+            raise refused(reply)
+        self._topology.succeed(node)
+        return reply
+
+    def _goal(self, leg: Leg, asked: Node, error: BaseException, pauses: Pauses) -> Goal | None:
+        """Where the error of the node `asked` sends the leg; None where that is nowhere."""
+        turn = turn_of(error, asked)
+        if turn.heading is Heading.MOVED:
+            self._topology.move(leg.slot, turn.node)
+            return Goal(turn.node)
+        if turn.heading is Heading.ASK:
+            return Goal(turn.node, is_asking=True)
+        if turn.heading is Heading.AGAIN:
+            time.sleep(pauses.next())
+            return Goal(self._topology.owner(leg.slot))
+        self.learn()
+        owner = self._topology.owner(leg.slot)
+        if turn.heading is Heading.ELSEWHERE and owner != asked:
+            return Goal(owner)
+        if is_outage(error):
+            self._topology.fail(asked, str(failure(error)))
+        return None
 
     def _pipe(self, node: Node) -> SyncPipe:
         with self._lock:

@@ -12,7 +12,7 @@ from typing import Any
 from rcache.core.errors import BackendError
 from rcache.stores.redis.address import Address
 from rcache.stores.redis.breaker import Breaker
-from rcache.stores.redis.cluster.slots import SLOTS, UNKNOWN, Node, Plan, read_plan
+from rcache.stores.redis.cluster.slots import UNKNOWN, Node, Plan, read_plan
 from rcache.stores.redis.failures import translated
 from rcache.stores.redis.scripts import pack
 
@@ -81,9 +81,9 @@ class Topology:
             breaker = self._breakers.setdefault(node, Breaker())
         breaker.fail(f"{node}: {reason}")
 
-    def informants(self, but: Node | None = None) -> list[Address]:
-        """Whom to ask for the plan: every node that is known, in any order, then the seeds; `but` last."""
-        known = [node for node in self.plan.nodes if node != but]
+    def informants(self) -> list[Address]:
+        """Whom to ask for the plan: every node that is known, in any order, then the seeds."""
+        known = list(self.plan.nodes)
         random.shuffle(known)
         asked = [self.address(node) for node in known]
         return [*asked, *(seed for seed in self._seeds if Node(seed.host, seed.port) not in known)]
@@ -109,9 +109,9 @@ class Topology:
             text = str(translated(error))
         self._reasons[informant.place] = text
 
-    def move(self, slot: int, node: Node) -> None:
+    def move(self, slot: int, node: Node | None) -> None:
         """The slot is served by that node, as another one said; the plan as a whole is yet to be learned."""
-        if not 0 <= slot < SLOTS or self.plan.owners[slot] == node:
+        if node is None or self.plan.owners[slot] == node:
             return
         with self._lock:
             owners = list(self.plan.owners)

@@ -12,8 +12,9 @@ import orjson
 
 from rcache.core.entry import Purge
 from rcache.core.errors import BackendError
+from rcache.core.schemes import Schemes
 from rcache.stores.redis import scripts
-from rcache.stores.redis.records import by_shard
+from rcache.stores.redis.records import by_shard, read_schemes
 from rcache.stores.redis.steps import Step, Steps
 from rcache.stores.redis.sweeper import SWEEPS_LAST, SWEEPS_WAITING
 from rcache.stores.redis.writing import ATTEMPTS, LOG_BOUNDS, listed, read_by_all
@@ -42,23 +43,27 @@ class Repaired(NamedTuple):
     now: float
 
 
-def holding(store: ClusterStore, tags: Sequence[str], transaction: str, lasts: float) -> Steps[Moves, None]:
-    """Places holds in the guards, then logs them; in strict mode every live node has read them afterwards."""
+def holding(
+    store: ClusterStore, tags: Sequence[str], transaction: str, lasts: float, tables: Sequence[str] = ()
+) -> Steps[Moves, Schemes]:
+    """Places holds in the guards, then logs them; in strict mode every live node has read them afterwards. The tables' schemes.
+
+    Those that stand are logged too: they may have been placed by a call that came no further.
+    """
+    placed = [[tag, transaction] for tag in tags]
     for _ in range(ATTEMPTS):
         epoch = (yield store.sequence_step)[0]
         if epoch:
             arguments = (epoch, transaction.encode(), b"%d" % (lasts * 1000))
-            replies = yield Round(_in_shards(store, store.place_script, tags, arguments))
+            replies = yield Round(_in_shards(store, store.place_script, tags, arguments, tables))
             if all(reply[0] == b"held" for reply in replies):
-                placed = [change for reply in replies for change in orjson.loads(reply[1])]
-                if not placed:
-                    return
+                schemes = _read_schemes(store, tags, tables, [reply[1] for reply in replies])
                 logged, is_strict = yield _record(store, epoch, "hold", placed, is_awaited=True)
                 store.is_strict |= bool(is_strict)
                 if logged:
                     if store.is_strict:
                         yield from read_by_all(store, epoch, int(logged))
-                    return
+                    return schemes
         yield from repairing(store)
     raise BackendError("the guards are lost again and again: a hold has nowhere to live")
 
@@ -72,18 +77,21 @@ def releasing(store: ClusterStore, tags: Sequence[str], transaction: str) -> Ste
         yield _record(store, epoch, "release", released, is_awaited=False)
 
 
-def purging(store: ClusterStore, tags: Sequence[str], transaction: str) -> Steps[Moves, Purge]:
+def purging(
+    store: ClusterStore, tags: Sequence[str], transaction: str, tables: Sequence[str] = ()
+) -> Steps[Moves, Purge]:
     """Takes a number, raises the marks to it, then logs that, and then ends the transaction's holds on the tags."""
     tags = list(dict.fromkeys(tags))
     number, epoch = yield Step(store.number_script, (store.names.sequence.encode(),), ())
     arguments = (epoch, number, b"%d" % store.max_marks, transaction.encode())
-    marks = _in_shards(store, store.mark_script, tags, arguments)
+    marks = _in_shards(store, store.mark_script, tags, arguments, tables)
     handed = _hand_over(store, tags, epoch, number)
     replies = yield Round(marks, handed)
     marked, entries = replies[: len(marks)], replies[len(marks) :]
-    changes = [change for _, told in marked for change in orjson.loads(told)]
+    changes = [change for _, told, _ in marked for change in orjson.loads(told)]
+    schemes = _read_schemes(store, tags, tables, [told for _, _, told in marked])
     is_awaited = any(transaction not in change[1:] for change in changes)
-    highest = max([int(mark) for mark, _ in marked], default=0)
+    highest = max([int(mark) for mark, _, _ in marked], default=0)
     logged, is_strict = yield _record(store, epoch, "purge", changes, is_awaited=is_awaited, highest=highest)
     store.is_strict |= bool(is_strict)
     ended = [change for change in changes if len(change) > 1]
@@ -92,7 +100,7 @@ def purging(store: ClusterStore, tags: Sequence[str], transaction: str) -> Steps
         yield Round(_in_shards(store, store.lift_script, held, (transaction.encode(), orjson.dumps(ended))))
     if is_awaited and store.is_strict:
         yield from read_by_all(store, epoch if logged else b"", int(logged or 0))
-    return Purge(int(number), sum(held or 0 for held in entries))
+    return Purge(int(number), sum(held or 0 for held in entries), schemes)
 
 
 def flushing(store: ClusterStore) -> Steps[Moves, Purge]:
@@ -110,7 +118,8 @@ def repairing(store: ClusterStore) -> Steps[Moves, Repaired]:
     """Makes again what is missing of epoch and guards.
 
     A guard is made first, and born at a number that is taken afterwards. In between it serves nothing, and purges and holds are
-    already set down in it.
+    already set down in it. Before it is born nodes let go of what they keep of before: it may be made by schemes that are
+    forgotten, and then no writer will purge it.
     """
     epoch, number, is_fresh, seconds, microseconds = yield _reckon(store)
     now = int(seconds) + int(microseconds) / 1e6
@@ -128,6 +137,8 @@ def repairing(store: ClusterStore) -> Steps[Moves, Repaired]:
         current, number, *_ = yield _reckon(store)
         if current != epoch:
             return Repaired(current, number, True, now)
+        if not is_fresh:
+            yield _record(store, epoch, "flush", [], is_awaited=False)
         may_cut = b"1" if is_fresh else b"0"
         born = yield Round(
             tuple(Step(store.bear_script, keys, (epoch, seen, number, may_cut)) for keys, seen in unborn)
@@ -137,13 +148,37 @@ def repairing(store: ClusterStore) -> Steps[Moves, Repaired]:
 
 
 def _in_shards(
-    store: ClusterStore, script: scripts.Script, tags: Sequence[str], arguments: tuple[bytes, ...]
+    store: ClusterStore,
+    script: scripts.Script,
+    tags: Sequence[str],
+    arguments: tuple[bytes, ...],
+    tables: Sequence[str] | None = None,
 ) -> tuple[Step, ...]:
-    """The script for each shard of the tags."""
+    """The script for each shard of the tags; with `tables` it is asked for the schemes of those that lie there."""
+    asked = by_shard(tables or (), store.shards)
     return tuple(
-        Step(script, store.guards[shard], (*arguments, *[tag.encode() for tag in its]))
+        Step(
+            script,
+            store.guards[shard],
+            (
+                *arguments,
+                *([] if tables is None else [orjson.dumps(asked.get(shard, []))]),
+                *[tag.encode() for tag in its],
+            ),
+        )
         for shard, its in by_shard(tags, store.shards).items()
     )
+
+
+def _read_schemes(
+    store: ClusterStore, tags: Sequence[str], tables: Sequence[str], told: Sequence[Sequence[bytes | None]]
+) -> Schemes:
+    """What the shards of the tags said of the tables' schemes, each in the order in which it was asked."""
+    asked = by_shard(tables, store.shards)
+    schemes: dict[str, Any] = {}
+    for shard, fields in zip(by_shard(tags, store.shards), told, strict=True):
+        schemes |= read_schemes(asked.get(shard, []), fields)
+    return schemes
 
 
 def _hand_over(store: ClusterStore, tags: Sequence[str], epoch: bytes, number: bytes) -> tuple[Step, ...]:

@@ -9,12 +9,14 @@
 -- ARGV[2]    the transaction, a random id
 -- ARGV[3]    for how many milliseconds
 -- ARGV[4]    how many records the log keeps, and ARGV[5] for how many milliseconds
--- returns    {'held', epoch, number of the log's record, 1 if strict nodes may be there else 0}, the number empty where all
---            holds stood; {'lost'} where a guard or the epoch has to be made first
+-- ARGV[6]    tables whose schemes are asked for, as the tags are spelled; their tags are among these
+-- returns    {'held', epoch, number, 1 if strict nodes may be there else 0, the schemes of each table}: who has read the log up to
+--            that number knows of the holds; {'lost'} where a guard or the epoch has to be made first
 --@include rule
 --@include put
 --@include holds
 --@include log
+--@include schemes
 
 local sequence, log = KEYS[1], KEYS[2]
 local shards, transaction, lasts = cjson.decode(ARGV[1]), ARGV[2], tonumber(ARGV[3])
@@ -46,8 +48,11 @@ for _, shard in ipairs(shards) do
 end
 
 -- Placed first, then logged: whoever has read of a hold is given nothing that it forbids.
-local number, known = '', logged_so_far(sequence)
+local known = logged_so_far(sequence)
+local number = known[1] -- what stands may have been placed by this very call, whose reply was lost: nodes may have yet to read it
 if #placed > 0 then
   number = append(sequence, log, epoch, known, 'hold', placed, 1, now, {ARGV[4], tonumber(ARGV[5])})
 end
-return {'held', epoch, number, known[4] == 'strict' and 1 or 0}
+local told = {}
+for _, shard in ipairs(cjson.decode(ARGV[6])) do tell_schemes(epoch, shard, told) end
+return {'held', epoch, number or '', known[4] == 'strict' and 1 or 0, told}

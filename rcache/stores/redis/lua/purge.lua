@@ -13,15 +13,17 @@
 -- ARGV[3]    how many registries may wait to be swept, and ARGV[4] for how many milliseconds
 -- ARGV[5]    the transaction whose holds on the tags end with this; empty if none
 -- ARGV[6]    how many records the log keeps, and ARGV[7] for how many milliseconds
--- returns    {number, entries, epoch, record, awaited, strict}: the purge's number, how many entries the registries held, the
---            number of the log's record (it and the epoch empty where there is no epoch), 1 unless every tag had a hold of
---            the transaction, 1 if strict nodes may be there
+-- ARGV[8]    tables whose schemes are asked for, as the tags are spelled; their tags are among these
+-- returns    {number, entries, epoch, record, awaited, strict, schemes}: the purge's number, how many entries the registries
+--            held, the number of the log's record (it and the epoch empty where there is no epoch), 1 unless every tag had a
+--            hold of the transaction, 1 if strict nodes may be there, the schemes of each table
 --@include rule
 --@include put
 --@include holds
 --@include log
 --@include marks
 --@include sweeps
+--@include schemes
 
 local sequence, log, sweeps = KEYS[1], KEYS[2], KEYS[3]
 local shards, max_marks, transaction = cjson.decode(ARGV[1]), tonumber(ARGV[2]), ARGV[5]
@@ -65,4 +67,6 @@ for position = 4, #KEYS, 2 do
   entries = entries + hand_over(sweeps, KEYS[position], KEYS[position + 1], epoch or '', number)
 end
 if entries > 0 then bound_sweeps(sweeps, ARGV[3], ARGV[4]) end
-return {mark, entries, epoch or '', logged or '', awaited, known[4] == 'strict' and 1 or 0}
+local told = {}
+for _, shard in ipairs(cjson.decode(ARGV[8])) do tell_schemes(epoch, shard, told) end
+return {mark, entries, epoch or '', logged or '', awaited, known[4] == 'strict' and 1 or 0, told}

@@ -10,9 +10,12 @@
 -- ARGV[1]    a random id, in case an epoch is to be made
 -- ARGV[2]    1 if the caller has seen an epoch before: what it knew may be lost, so quarantine
 -- ARGV[3]    milliseconds of quarantine
+-- ARGV[4]    how many records the log keeps, and ARGV[5] for how many milliseconds
 -- returns    {epoch, number, 1 if in quarantine else 0, seconds, microseconds}
 --@include rule
+--@include put
 --@include epochs
+--@include log
 
 local sequence, log = KEYS[1], KEYS[2]
 local fresh, seen, quarantine = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
@@ -40,7 +43,7 @@ if not epoch then
   end
 end
 
-local in_quarantine = 0
+local in_quarantine, is_born_again = 0, false
 for position = 3, #KEYS, 2 do
   local guard, marks = KEYS[position], KEYS[position + 1]
   local born, ends = found(epoch, guard, marks)
@@ -56,6 +59,12 @@ for position = 3, #KEYS, 2 do
     redis.call('HSET', guard, 'born', number)
     redis.call('ZADD', marks, 'GT', number, BORN)
     redis.call('HDEL', guard, 'quarantine')
+    is_born_again = true
   end
+end
+-- Nodes judge by the log alone. What they keep of before may be made by schemes that this guard has forgotten, and no writer
+-- will purge what those made.
+if is_born_again then
+  append(sequence, log, epoch, logged_so_far(sequence), 'flush', {}, 0, now, {ARGV[4], tonumber(ARGV[5])}, number)
 end
 return {epoch, number, in_quarantine, time[1], time[2]}

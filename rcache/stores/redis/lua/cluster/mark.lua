@@ -10,16 +10,19 @@
 -- ARGV[2]    the number
 -- ARGV[3]    how many marks a shard may hold
 -- ARGV[4]    the transaction that ends with the purge; empty if none
--- ARGV[5..]  the tags
--- returns    {the highest mark before, which holds are to end: JSON [[tag, transaction, ...], ...] with every tag}
+-- ARGV[5]    tables, as JSON, among the tags: their schemes are asked for
+-- ARGV[6..]  the tags
+-- returns    {the highest mark before, which holds are to end: JSON [[tag, transaction, ...], ...] with every tag, the schemes
+--            of each table}
 --@include rule
 --@include put
 --@include refused
 --@include marks
 --@include cluster/shard
+--@include schemes
 
 local epoch, mark, max_marks, transaction = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local shard = shard_from(5)
+local shard = shard_from(6)
 
 local held = redis.pcall('HGET', shard[1], 'epoch')
 local highest = is_of(held, epoch) and highest_mark(shard) or 0
@@ -39,4 +42,6 @@ for first = 3, #shard, SLICE do
     changes[#changes + 1] = change
   end
 end
-return {string.format('%.0f', highest), #changes > 0 and cjson.encode(changes) or '[]'}
+local told = {}
+tell_schemes(epoch_here(epoch, info), {KEYS[1], KEYS[2], unpack(cjson.decode(ARGV[5]))}, told)
+return {string.format('%.0f', highest), #changes > 0 and cjson.encode(changes) or '[]', told}

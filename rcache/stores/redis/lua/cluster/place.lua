@@ -1,34 +1,35 @@
 #!lua flags=allow-oom
 -- Place or renew a transaction's holds in one shard.
 --
--- What ran out counts as gone, though nobody has ended it yet: it is placed again, and then logged.
---
 -- KEYS[1]    the guard
 -- KEYS[2]    its marks
 -- ARGV[1]    the epoch of the sequence
 -- ARGV[2]    the transaction
 -- ARGV[3]    for how many milliseconds
--- ARGV[4..]  the tags
--- returns    {'held', what was not held before: JSON [[tag, transaction], ...]}; {'lost'} where the guard has to be made first
+-- ARGV[4]    tables, as JSON, among the tags: their schemes are asked for
+-- ARGV[5..]  the tags
+-- returns    {'held', the schemes of each table}; {'lost'} where the guard has to be made first
 --@include rule
 --@include put
 --@include refused
 --@include holds
 --@include cluster/shard
+--@include schemes
 
 local transaction, lasts = ARGV[2], tonumber(ARGV[3])
-local shard = shard_from(4)
-if not found(epoch_here(ARGV[1], info), shard[1], shard[2]) then return {'lost'} end
+local shard, epoch = shard_from(5), epoch_here(ARGV[1], info)
+if not found(epoch, shard[1], shard[2]) then return {'lost'} end
 
-local now, placed = clock(), {}
+local now = clock()
 for first = 3, #shard, SLICE do
   local fields = hold_fields(shard, first)
   local known = redis.call('HMGET', shard[1], unpack(fields))
   for offset, name in ipairs(fields) do
     local deadlines = known[offset] and holders(known[offset]) or {}
-    if (deadlines[transaction] or 0) <= now then placed[#placed + 1] = {shard[first + offset - 1], transaction} end
     deadlines[transaction] = now + lasts
     write_holders(shard[1], name, known[offset], deadlines)
   end
 end
-return {'held', #placed > 0 and cjson.encode(placed) or '[]'}
+local told = {}
+tell_schemes(epoch, {KEYS[1], KEYS[2], unpack(cjson.decode(ARGV[4]))}, told)
+return {'held', told}
