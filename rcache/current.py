@@ -12,6 +12,7 @@ from typing import Any
 
 from rcache.cache import Cache, only_cache, tag_name
 from rcache.core.changes import Change
+from rcache.core.reads import Reads
 from rcache.core.tags import check_tag
 from rcache.engine.purge import Purged
 
@@ -31,6 +32,14 @@ class RequestScope:
 
 
 request_scope: ContextVar[RequestScope | None] = ContextVar("rcache_request", default=None)
+
+gathering: ContextVar[Reads | None] = ContextVar("rcache_reads", default=None)
+"""Where whoever sees the application read writes it down; None where nobody asks."""
+
+
+def current_reads() -> Reads | None:
+    """What is being gathered now, in this task, this thread or this greenlet; None where nobody asks."""
+    return gathering.get()
 
 
 def tag(*tags: str) -> None:
