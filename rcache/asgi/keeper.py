@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from rcache.asgi.errand import Errand
+from rcache.asgi.plan import UNFOLLOWED, WRITING
 from rcache.core.cache_status import forward
 from rcache.core.changes import families, without_families
 from rcache.core.entry import Entry
@@ -20,6 +21,7 @@ from rcache.core.search import NO_VARY_SEARCH, may_state
 from rcache.core.storing import Verdict, may_store, stored_headers
 from rcache.core.vary import merge, vary_names
 from rcache.current import RequestScope, current_reads
+from rcache.engine.reading import WROTE
 from rcache.engine.single_flight import Ending, Landed
 from rcache.signals import notify, response_stored
 
@@ -28,6 +30,8 @@ MAX_TAGS: Final = 1000
 
 MAX_READS: Final = 500
 """Tags of one entry that nobody wrote down; beyond them it depends on whole tables."""
+
+_WRITTEN: Final = frozenset((WROTE, "uncommitted"))
 
 LONG: Final = 32 * 1024
 """Bytes from which a body is compressed in a thread, while the event loop does other things."""
@@ -100,7 +104,7 @@ class Keeper:
         self._errand.land(Ending.ALONE)
         errand, personal = self._errand, self._errand.personal
         if self._plan.is_auto and reason in self.reads.refused:
-            self._plan.tell_once(reason, is_refusal=True)
+            self._plan.tell_once(reason, otherwise=WRITING if reason in _WRITTEN else UNFOLLOWED)
         elif reason in _LASTING:
             told = personal if reason == "credentials" and personal else reason
             # An error page says nothing of the URL, and what is stored of it already is not to be passed by.

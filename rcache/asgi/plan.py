@@ -62,12 +62,14 @@ REMEDIES = {
     "too-large": "the body is longer than the cache's max_body",
     "targeted": TARGETED_REMEDY,
     "tag": "give the parameters that its tags are made of defaults, or make the tags with a callable",
-    "wrote": "what is asked for by GET is not to change anything, and its answer shows what only its maker has seen",
     "no-dependencies": "nothing tells when it changes: give it tags=, say what it depends on by depends_on(), or write auto=False",
     "too-many-tags": "the answer depends on so much that it would hardly ever be a hit: name what its parts have in common",
 }
 """What to do about each reason; reasons of single requests, like a status, are not listed and not logged."""
 
+
+WRITING = "asking by GET is not to change anything, and what was read meanwhile is its maker's own: write elsewhere"
+"""What to do where the request itself has written."""
 
 UNFOLLOWED = "say what it depends on by depends_on() or depends_on_table(), or give it tags= and auto=False"
 """What to do where something was read that cannot be followed."""
@@ -241,12 +243,9 @@ class Plan:
             tags.update(_told_by(function, request))
         return tags
 
-    def tell_once(self, reason: str, detail: str = "", *, is_refusal: bool = False) -> None:
-        """Logs, the first time, why this route is not cached, and what to do about it.
-
-        `is_refusal`: the reason is that of somebody who saw it read.
-        """
-        remedy = REMEDIES.get(reason, UNFOLLOWED if is_refusal else None)
+    def tell_once(self, reason: str, detail: str = "", *, otherwise: str | None = None) -> None:
+        """Logs, the first time, why this route is not cached, and what to do about it: `otherwise` where REMEDIES say nothing."""
+        remedy = REMEDIES.get(reason, otherwise)
         if remedy is not None and reason not in self._told and len(self._told) < MOST_TOLD:
             self._told.add(reason)
             said = f"{reason}: {detail}" if detail else reason

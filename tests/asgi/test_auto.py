@@ -20,7 +20,7 @@ from starlette.routing import Mount, Route
 import rcache
 from rcache import Cache, CacheMiddleware, ConfigurationError, Rule, cached, capture, depends_on, signals, tag
 from rcache.asgi import keeper
-from rcache.asgi.plan import REMEDIES, UNFOLLOWED
+from rcache.asgi.plan import REMEDIES, UNFOLLOWED, WRITING
 from rcache.core.reads import Reads
 from rcache.core.schemes import Scheme
 from rcache.current import current_reads, request_scope
@@ -340,13 +340,17 @@ WRITES = [_invalidate, _invalidate_sync, _touch, _touch_sync, _write, _write_syn
 
 
 @pytest.mark.parametrize("write", WRITES)
-async def test_a_request_that_wrote_does_not_store(cache: Cache, write: Callable[..., Any]) -> None:
+async def test_a_request_that_wrote_does_not_store(
+    cache: Cache, write: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     async def page(request: Request) -> Response:
         await write(cache)
         return show(7)
 
-    answer = await serving(cache, page).get("/a")
-    assert answer.cache == "rcache; fwd=miss; detail=wrote"
+    client = serving(cache, page)
+    answers = [(await client.get("/a")).cache for _ in range(2)]
+    assert answers == ["rcache; fwd=miss; detail=wrote"] * 2
+    assert [record.getMessage() for record in caplog.records] == [f"GET /{{name}} is not cached (wrote): {WRITING}"]
 
 
 # For all routes
