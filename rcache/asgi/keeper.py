@@ -65,8 +65,7 @@ class Keeper:
         self._errand = errand
         self._cache = errand.cache
         self._plan = errand.plan
-        plan = errand.plan
-        self.reads = Reads(current_reads() if plan.is_auto else None, is_strict=plan.is_strict and plan.is_auto)
+        self.reads = Reads(current_reads(), is_strict=errand.plan.is_strict)
         self.request = RequestScope(errand.cache, set(), self.reads)
         self._status = 0
         self._received = errand.looked_up  # when the answer's start came, by the store's clock
@@ -97,13 +96,13 @@ class Keeper:
         """Why nothing made by this run may be stored, as far as is known by now."""
         if self.request.refusal is not None:
             return self.request.refusal
-        return next(iter(self.reads.refused), None) if self._plan.is_auto else None
+        return next(iter(self.reads.refused), None)
 
     def note(self, reason: str, detail: str = "") -> None:
         """Lets those go who wait for this run, and remembers what lies in the URL."""
         self._errand.land(Ending.ALONE)
         errand, personal = self._errand, self._errand.personal
-        if self._plan.is_auto and reason in self.reads.refused:
+        if reason in self.reads.refused:
             self._plan.tell_once(reason, otherwise=WRITING if reason in _WRITTEN else UNFOLLOWED)
         elif reason in _LASTING:
             told = personal if reason == "credentials" and personal else reason

@@ -186,6 +186,20 @@ async def test_nobody_asks_outside_a_fill_or_where_the_rule_does_not(cache: Cach
     assert request_scope.get() is None
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_nobody_asks_any_more_once_it_is_made(cache: Cache, method: str) -> None:
+    client = serving(cache, order)
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        assert message
+
+    await client.app(client.scope("/a", method=method), receive, send)  # in this very task
+    assert current_reads() is None
+
+
 async def test_what_validates_a_former_answer_adds_to_what_it_depends_on(
     cache: Cache, clock: HandClock, stored: list[set[str]]
 ) -> None:

@@ -296,6 +296,18 @@ async def test_a_stream_that_reads_while_it_is_sent_is_not_stored(cache: Cache) 
     assert cache.stats.stores == 0
 
 
+async def test_what_was_read_before_a_stream_begins_is_told_before_anything_leaves(cache: Cache) -> None:
+    async def endpoint(request: Request) -> Response:
+        request.headers.get("accept-language")
+        return StreamingResponse(iter(["one", "two"]))
+
+    app = Starlette(routes=[Route("/", endpoint)])
+    exchange = RawClient(CacheMiddleware(app, cache=cache, strict=True, default_ttl=60)).start("/")
+    with pytest.raises(StrictError):
+        await exchange.finish()
+    assert {message.get("status", 500) for message in exchange.answer.messages} <= {500}
+
+
 async def test_a_file_may_be_asked_for_in_part(cache: Cache) -> None:
     async def endpoint(request: Request) -> Response:
         return FileResponse(__file__)
