@@ -266,7 +266,7 @@ class Keeper:
         if errand.flight is not None:
             errand.flight.depart()
         try:
-            is_accepted = await cache.store.store(errand.ask, names, entry, errand.budget)
+            is_accepted = await cache.store.store(errand.ask, names, entry, errand.budget, self.reads.schemes)
         except BackendError:
             cache.stats.outages += 1
             return self._unstored("outage")
