@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, selectinload
 from rcache import Cache, CacheMiddleware, StrictError, capture
 from rcache.integrations.sqlalchemy import track
 from tests.integrations.sqlalchemy.harness import enforce_foreign_keys
-from tests.integrations.sqlalchemy.library import Base, Book, User, fill
+from tests.integrations.sqlalchemy.library import Base, Book, Org, User, fill
 from tests.servers import RedisServer
 from tests.support import RawClient
 
@@ -131,6 +131,8 @@ def path(tmp_path: Path) -> Path:
     Base.metadata.create_all(engine)
     with Session(engine) as session:
         fill(session)
+        session.add(Org(id=3, name="empty"))
+        session.commit()
     engine.dispose()
     return path
 
