@@ -17,12 +17,13 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rcache.asgi.errand import Errand
-from rcache.asgi.keeper import Keeper
+from rcache.asgi.keeper import WRITTEN, Keeper
 from rcache.asgi.replay import replay, represented, selected
 from rcache.core.entry import Entry
 from rcache.core.groups import CACHE_GROUPS
 from rcache.core.headers import OWS, joined, values, without
 from rcache.core.negotiation import is_worth_coding, plain_headers
+from rcache.core.reads import unfollowed
 from rcache.core.reuse import ERRORS, replaces
 from rcache.core.validation import freshened, not_modified, not_modified_headers, selects, strong_etag
 from rcache.current import request_scope
@@ -112,11 +113,14 @@ class Fill:
         finally:
             scope.update(watched)  # what routers leave there is for whoever stands further out
 
-    def _check(self) -> None:
-        """Raises StrictError where the answer about to be stored shows what its key does not tell."""
+    def _check(self, refusal: str | None) -> None:
+        """Raises StrictError where the answer about to be stored shows what its key does not tell, or cannot be followed."""
         watch = self._errand.watch
-        if watch is not None:
-            watch.check(self._plan, self._headers, is_shared=self._verdict.is_shared)
+        if watch is None:
+            return
+        if refusal is not None and refusal not in WRITTEN:
+            raise unfollowed(refusal)
+        watch.check(self._plan, self._headers, is_shared=self._verdict.is_shared)
 
     async def receive(self) -> Message:
         """Notices a client that leaves midway."""
@@ -162,7 +166,9 @@ class Fill:
         self._headers = without(headers, self._plan.hidden) if self._plan.hidden else headers
         self._started = message
         self._promised = 0 if status == 204 else _content_length(headers)
-        reason = verdict.reason or self._keeper.refusal
+        reason = verdict.reason
+        if reason is None and (reason := self._keeper.refusal) is not None:
+            self._check(reason)
         if reason is None and self._promised is not None and self._promised < 0:
             reason = "incomplete"  # as far as anybody can tell
         if reason is None and self._errand.seen.is_inner_keyed:
@@ -175,7 +181,7 @@ class Fill:
             await self._refuse(reason)
             await self._send_start(reason)
             return
-        self._check()
+        self._check(None)
         self._is_collecting = True
         self._own = self._keeper.own(headers, self._keeper.client_ttl(verdict))
         if self._promised is not None:
@@ -260,7 +266,7 @@ class Fill:
             own = [*own, (b"etag", strong_etag(body, self._headers))]
         entry, reason = None, self._flaw(body)
         if reason is None:
-            self._check()
+            self._check(self._keeper.refusal)
             entry, reason = await self._keeper.keep(self._status, self._headers, body, own, self._verdict)
             if entry is None and replaces(self._status):
                 await self._keeper.distrust()

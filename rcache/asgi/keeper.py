@@ -31,7 +31,8 @@ MAX_TAGS: Final = 1000
 MAX_READS: Final = 500
 """Tags of one entry that nobody wrote down; beyond them it depends on whole tables."""
 
-_WRITTEN: Final = frozenset((WROTE, "uncommitted"))
+WRITTEN: Final = frozenset((WROTE, "uncommitted"))
+"""Reasons of requests that have written, which is no mistake of what they read."""
 
 LONG: Final = 32 * 1024
 """Bytes from which a body is compressed in a thread, while the event loop does other things."""
@@ -103,7 +104,7 @@ class Keeper:
         self._errand.land(Ending.ALONE)
         errand, personal = self._errand, self._errand.personal
         if reason in self.reads.refused:
-            self._plan.tell_once(reason, otherwise=WRITING if reason in _WRITTEN else UNFOLLOWED)
+            self._plan.tell_once(reason, otherwise=WRITING if reason in WRITTEN else UNFOLLOWED)
         elif reason in _LASTING:
             told = personal if reason == "credentials" and personal else reason
             # An error page says nothing of the URL, and what is stored of it already is not to be passed by.

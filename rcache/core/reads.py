@@ -62,10 +62,7 @@ class Reads:
         """What was read cannot be followed, for this reason. Raises StrictError where somebody wants to know of that at once."""
         self.exclude(reason)
         if self.is_strict:
-            raise StrictError(
-                f"a cached endpoint reads what cannot be followed ({reason}): say what it depends on by depends_on() or "
-                "depends_on_table(), or write auto=False and tags= at its rule"
-            )
+            raise unfollowed(reason)
 
     def exclude(self, reason: str) -> None:
         """The answer is not for others, which is nobody's mistake."""
@@ -73,10 +70,24 @@ class Reads:
         if self._outer is not None:
             self._outer.exclude(reason)
 
+    def pardon(self, reason: str) -> None:
+        """It was not so after all."""
+        self.refused.pop(reason, None)
+        if self._outer is not None:
+            self._outer.pardon(reason)
+
     @property
     def is_strict(self) -> bool:
         """Whether a refusal is an error here, or in what this is part of."""
         return self._is_strict or (self._outer is not None and self._outer.is_strict)
+
+
+def unfollowed(reason: str) -> StrictError:
+    """What strict mode says of a refusal."""
+    return StrictError(
+        f"a cached endpoint reads what cannot be followed ({reason}): say what it depends on by depends_on() or "
+        "depends_on_table(), or write auto=False and tags= at its rule"
+    )
 
 
 def coarse(tags: AbstractSet[str], most: int) -> set[str]:

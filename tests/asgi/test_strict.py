@@ -386,16 +386,37 @@ async def test_a_refusal_raises_where_it_is_noted_and_names_the_remedy(cache: Ca
     assert places == ["here"]
 
 
-async def test_a_refusal_that_the_endpoint_swallows_counts_all_the_same(cache: Cache) -> None:
+@pytest.mark.parametrize("is_noted", [True, False], ids=["noted", "raised and swallowed"])
+async def test_a_refusal_that_nobody_raised_is_raised_before_the_answer_leaves(cache: Cache, is_noted: bool) -> None:
+    """What takes a connection raw is known only later."""
+
     def read(request: Request) -> None:
         reads = current_reads()
         assert reads is not None
         reads.table("order")
-        with pytest.raises(StrictError):
-            reads.refuse("unseen")
+        if is_noted:
+            reads.exclude("unseen")
+        else:
+            with pytest.raises(StrictError):
+                reads.refuse("unseen")
 
-    answer = await serving(cache, read, auto=True).get("/page")
-    assert answer.cache == "rcache; fwd=miss; detail=unseen"
+    with pytest.raises(StrictError, match="unseen"):
+        await serving(cache, read, auto=True).get("/page")
+
+
+async def test_a_refusal_at_the_end_of_a_stream_is_raised_too(cache: Cache) -> None:
+    async def endpoint(request: Request) -> Response:
+        async def pieces() -> Any:
+            yield "one"
+            reads = current_reads()
+            assert reads is not None
+            reads.exclude("unseen")
+
+        return StreamingResponse(pieces())
+
+    app = Starlette(routes=[Route("/", endpoint)])
+    with pytest.raises(StrictError, match="unseen"):
+        await RawClient(CacheMiddleware(app, cache=cache, strict=True, auto=True, default_ttl=60)).get("/")
 
 
 async def test_that_a_request_wrote_is_no_error(cache: Cache) -> None:

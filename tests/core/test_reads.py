@@ -51,6 +51,16 @@ def test_what_is_gathered_belongs_to_what_is_around_it_and_not_the_other_way_rou
     assert list(outer.refused) == list(inner.refused) == ["unseen", "wrote"]
 
 
+def test_what_was_not_so_after_all_is_forgotten_all_around():
+    outer = Reads()
+    inner = Reads(outer)
+    inner.exclude("a")
+    inner.exclude("b")
+    inner.pardon("a")
+    inner.pardon("never said")
+    assert list(outer.refused) == list(inner.refused) == ["b"]
+
+
 @pytest.mark.parametrize("is_within", [False, True])
 def test_where_it_is_strict_a_refusal_is_noted_and_raised(is_within: bool):
     strict = Reads(is_strict=True)

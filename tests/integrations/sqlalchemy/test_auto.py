@@ -58,6 +58,12 @@ class Queries:
         return session.scalar(text("SELECT count(*) FROM sqlite_master"))
 
     @staticmethod
+    def raw(session: Session, key: int) -> Any:
+        raw = session.get_bind().engine.raw_connection()
+        raw.close()
+        return Queries.user(session, key)
+
+    @staticmethod
     def nothing(session: Session, key: int) -> str:
         return "nothing"
 
@@ -219,21 +225,22 @@ async def test_what_cannot_be_followed_is_not_stored_and_says_why(
     client = RawClient(CacheMiddleware(app, cache=cache, auto=True, default_ttl="1h"))
     told = {}
     with caplog.at_level(logging.WARNING, "rcache"):
-        for page in ("dice", "elsewhere", "nothing", "visit"):
+        for page in ("dice", "elsewhere", "raw", "nothing", "visit"):
             answer = await client.get(f"/{page}/1")
             assert not answer.is_stored
             told[page] = (answer.cache or "").partition("detail=")[2]
     assert "random" in told["dice"]
     assert told["elsewhere"]
+    assert told["raw"] == '"a raw connection"'
     assert (told["nothing"], told["visit"]) == ("no-dependencies", "uncommitted")
-    assert len([record for record in caplog.records if "is not cached" in record.getMessage()]) == 4
+    assert len([record for record in caplog.records if "is not cached" in record.getMessage()]) == 5
 
 
 async def test_strict_mode_raises_at_the_statement(app: FastAPI, cache: Cache) -> None:
     client = RawClient(CacheMiddleware(app, cache=cache, auto=True, default_ttl="1h", strict=True))
     for page in PAGES:
         assert (await client.get(page)).is_stored
-    for page in ("dice", "elsewhere"):
+    for page in ("dice", "elsewhere", "raw"):
         with pytest.raises(StrictError, match="depends_on"):
             await client.get(f"/{page}/1")
     assert (await client.get("/visit/1")).status == 200
