@@ -36,12 +36,13 @@ class Drivers:
 
 def _on_checkout(dbapi_connection: Any, record: Any, proxy: Any) -> None:
     reads = gathering.get()
+    record.info.pop(_TAKEN, None)  # who took it raw before has given it back
     if reads is not None and RAW not in reads.refused:
-        reads.refuse(RAW)
+        reads.exclude(RAW)  # until the connection says whose it is
         record.info[_TAKEN] = reads
 
 
 def _on_connect(connection: Connection) -> None:
     taken = connection.info.pop(_TAKEN, None)
     if taken is not None:
-        taken.refused.pop(RAW, None)
+        taken.pardon(RAW)

@@ -61,7 +61,7 @@ class Entities:
             return
         prefix = self._prefixes.get(state.manager.class_)
         if prefix is not None and type(key := state.key[1][0]) is int:  # nearly always, and a legal tag without a look
-            reads.tags.add(f"{prefix}{key}")
+            reads.add(f"{prefix}{key}")
         else:
             self._note(reads, state)
 

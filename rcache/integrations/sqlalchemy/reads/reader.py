@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, Table, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from rcache.current import gathering
+from rcache.engine.reading import note_write
 from rcache.integrations.sqlalchemy.images import OWN
 from rcache.integrations.sqlalchemy.names import mappings_version
 from rcache.integrations.sqlalchemy.reads.drivers import Drivers
@@ -24,8 +25,6 @@ logger = logging.getLogger("rcache")
 
 MOST_TEXTS: Final = 1000
 """Texts whose plans are kept."""
-
-WROTE: Final = "a write"
 
 
 class Reader:
@@ -74,7 +73,7 @@ class Reader:
         if reads is None or context.execution_options.get(OWN):
             return
         if context.isinsert or context.isupdate or context.isdelete or context.isddl:
-            reads.refuse(WROTE)
+            note_write()
             return
         look(connection, reads)
         token = gathering.set(None)  # what is asked here is asked for ourselves
