@@ -116,7 +116,6 @@ def _trials() -> dict[str, tuple[Any, Callable[[Reads], None]]]:
                 ("b", {"title": None}, "id author_id title"),
             ),
         ),
-        ),
         "an inner join": (
             select(b.title).join_from(_books, _authors, a.id == b.author_id).where(a.id == 5),
             _asks(("b", {"author_id": 5}, "author_id title"), ("a", {"id": 5}, "id")),
