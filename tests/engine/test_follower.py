@@ -26,7 +26,7 @@ from tests.support import EPOCH, HandClock
 
 BOOK = Question("/book/1")
 LEASE = 4.0
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 class HandLog:

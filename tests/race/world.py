@@ -29,7 +29,7 @@ from tests.contract.support import Question
 from tests.servers import RedisServer
 from tests.support import Answer, RawClient
 
-PATIENCE = 20.0  # seconds until a step that never comes is an error
+PATIENCE = 30.0  # seconds until a step that never comes is an error
 QUARANTINE = 20.0
 NEAR_LEASE = 0.2  # seconds: the first write of each world waits for one
 TAG = "row"
