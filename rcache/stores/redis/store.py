@@ -20,6 +20,7 @@ from rcache.core.vary import merge
 from rcache.ports import Ask, Budget
 from rcache.stores.redis import scripts, writing
 from rcache.stores.redis.address import Way
+from rcache.stores.redis.failures import UnwritableError
 from rcache.stores.redis.places import Place, Spot, joined, split
 from rcache.stores.redis.records import (
     Kept,
@@ -34,7 +35,7 @@ from rcache.stores.redis.rights import Opening, Rights
 from rcache.stores.redis.sentinel import Sentinels
 from rcache.stores.redis.shared import ATTEMPTS, REASONS, SharedStore
 from rcache.stores.redis.steps import Step, Steps
-from rcache.stores.redis.trips import FullError, Trips
+from rcache.stores.redis.trips import Trips
 from rcache.stores.redis.urls import Sharded, Source, Watched, located
 
 
@@ -204,7 +205,7 @@ class RedisStore(SharedStore[Step]):
         command = self.store_script.call(len(keys), *keys, joined(names), *bounds, *record, *enrolled)
         try:
             reply: list[bytes] = await self._trips.spend(command, budget)
-        except FullError:
+        except UnwritableError:
             return [b"full"]
         return reply
 

@@ -26,6 +26,7 @@ from rcache.stores.redis.cluster.slots import slot_of
 from rcache.stores.redis.cluster.trips import ClusterTrips, replies
 from rcache.stores.redis.cluster.way import SlotWay
 from rcache.stores.redis.cluster.writing import Moves, Round
+from rcache.stores.redis.failures import UnwritableError
 from rcache.stores.redis.places import Place, Spot, joined, split
 from rcache.stores.redis.records import (
     Kept,
@@ -39,7 +40,6 @@ from rcache.stores.redis.records import (
 from rcache.stores.redis.rights import Opening, Rights
 from rcache.stores.redis.shared import ATTEMPTS, REASONS, SharedStore
 from rcache.stores.redis.steps import Step, Steps
-from rcache.stores.redis.trips import FullError
 from rcache.stores.redis.urls import Sharded, Source, located
 from rcache.stores.redis.writing import listed
 
@@ -224,7 +224,7 @@ class ClusterStore(SharedStore[Moves]):
             arguments = (joined(considered), b"%d" % most, ends, *record)
             try:
                 reply = await self._spend(Step(self.keep_script, keys, arguments), budget)
-            except FullError:
+            except UnwritableError:
                 return False
             if reply[0] == b"stored":
                 place.names = considered
