@@ -92,7 +92,7 @@ class RedisStore(SharedStore[Step]):
             return await self._miss(budget, names, reply)
         _, epoch, number, seconds, microseconds = reply[:5]
         if epoch != self.epoch:
-            self._enter(epoch)
+            self.enter(epoch)
         now = int(seconds) + int(microseconds) / 1e6
         start = self._start_of(epoch, number)
         return Found(entry, now, start, names) if entry.gone_at > now else Missing(start, now, "absent", names)
@@ -122,7 +122,7 @@ class RedisStore(SharedStore[Step]):
         if verdict == b"damaged":
             self.counters.damaged += 1
         if epoch != self.epoch:
-            self._enter(epoch)
+            self.enter(epoch)
         start = None if verdict == b"quarantine" else self._start_of(epoch, number)
         return Missing(start, int(seconds) + int(microseconds) / 1e6, REASONS[verdict], names)
 
@@ -138,7 +138,7 @@ class RedisStore(SharedStore[Step]):
         """Makes again what was found missing, and tells from when on a fill may be stored."""
         reply = await self._spend(writing.repair_step(self), budget)
         epoch, number, is_quarantined, seconds, microseconds = reply
-        self._enter(epoch)
+        self.enter(epoch)
         now = int(seconds) + int(microseconds) / 1e6
         if is_quarantined:
             return Missing(None, now, "quarantine", names)

@@ -128,7 +128,7 @@ class ClusterStore(SharedStore[Moves]):
         if not epoch:
             return await self._repair(budget, names)
         if epoch != self.epoch:
-            self._enter(epoch)
+            self.enter(epoch)
         start = self._start_of(epoch, number)
         if verdict == b"damaged":
             self.counters.damaged += 1
@@ -188,7 +188,7 @@ class ClusterStore(SharedStore[Moves]):
     async def _repair(self, budget: Budget, names: tuple[str, ...]) -> Missing:
         """Makes again what was found missing, and tells from when on a fill may be stored."""
         repaired = await self._carry_out_within(writing.repairing(self), budget)
-        self._enter(repaired.epoch)
+        self.enter(repaired.epoch)
         if repaired.is_quarantined:
             return Missing(None, repaired.now, "quarantine", names)
         return Missing(self._start_of(repaired.epoch, repaired.number), repaired.now, "lost", names)
