@@ -206,7 +206,7 @@ class ClusterStore(SharedStore[Moves]):
         """Whether the entry was accepted, under the variant that `names` (and those remembered for the URL) select."""
         try:
             is_allowed = await self._is_allowed(entry, schemes, budget)
-        except FullError:
+        except UnwritableError:
             is_allowed = False
         if not is_allowed:
             return False
