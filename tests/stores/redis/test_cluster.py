@@ -279,9 +279,9 @@ async def test_a_purge_lands_while_its_guard_is_on_its_way(moving: Cluster, stor
     move.carry(guard)
     try:
         with pytest.raises(BackendError, match="on their way"):
-            await store.lookup(Request(), budget(0.1))
+            await store.lookup(Request(), budget(0.5))
         assert not store.is_down, "nobody is gone"
-        purge = asyncio.to_thread(store.purge_sync, [TAG], 10.0) if is_sync else store.purge([TAG], 10.0)
+        purge = asyncio.to_thread(store.purge_sync, [TAG], 30.0) if is_sync else store.purge([TAG], 30.0)
         purging = asyncio.ensure_future(purge)
         await asyncio.sleep(0.1)
         assert not purging.done()
