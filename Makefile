@@ -41,6 +41,7 @@ lint: .venv/dev.installed
 
 long: redis-server postgresql .venv/bench.installed
 	$(RUN) pytest -m long --hypothesis-profile=random
+	$(RUN) tests.integrations.sqlalchemy
 	$(RUN) tests.chaos --anew
 	$(RUN) tests.chaos.soak
 	$(RUN) benchmarks.fleet
