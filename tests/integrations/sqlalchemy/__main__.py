@@ -95,8 +95,8 @@ def render(told: dict[str, Any]) -> Iterator[str]:
         yield from ("", "## Transactions that cross", "")
         yield "Four sessions on PostgreSQL write at random (objects, Core, bulk, cascades, savepoints, rollbacks), with copies that"
         yield "grow old, while two nodes answer from pages over the same tables. An answer is stale if it is not what the database"
-        yield "shows, in a snapshot that was the same before the question and after the answer. Flushed: pages that were stored anew;"
-        yield f"needed: those whose content had changed. Load average {part['load']} on {part['cores']} cores."
+        yield "shows, in a snapshot that was the same before the question and after the answer. Flushed: pages that were stored"
+        yield f"anew; needed: those whose content had changed. Load average {part['load']} on {part['cores']} cores."
         yield ""
         yield "| level | images | seconds | commits | answers | hits | stale | flushed | needed | ratio |"
         yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"

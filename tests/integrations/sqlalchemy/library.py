@@ -179,6 +179,18 @@ def fill(session: Session) -> None:
     session.commit()
 
 
+DEPENDENTS = {
+    "user": ("book", "review", "lending", "shelf"),
+    "book": ("review", "lending", "shelf"),
+    "review": ("shelf",),
+    "book_label": ("book", "label"),
+    "employee": ("manager", "engineer"),
+    "engineer": ("employee", "manager"),
+    "manager": ("employee", "engineer"),
+    "pet": ("dog",),
+}
+"""What a change of unknown rows may take along."""
+
 PAGES = [
     "org",
     "org:1",
