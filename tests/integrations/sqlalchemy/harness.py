@@ -17,8 +17,9 @@ from tests.contract.support import Question, body_of, fill
 from tests.integrations.sqlalchemy import library
 from tests.integrations.sqlalchemy.library import PAGES, Base
 
-DRIVERS = ("sqlite", "aiosqlite", "psycopg", "psycopg_async", "asyncpg")
-ASYNC = frozenset(("aiosqlite", "psycopg_async", "asyncpg"))
+DRIVERS = ("sqlite", "aiosqlite", "psycopg", "psycopg_async", "asyncpg", "pymysql", "asyncmy")
+ASYNC = frozenset(("aiosqlite", "psycopg_async", "asyncpg", "asyncmy"))
+MARIADB = frozenset(("pymysql", "asyncmy"))
 
 Write = Callable[[Session], Any]
 

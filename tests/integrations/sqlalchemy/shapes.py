@@ -19,7 +19,7 @@ class Shape(NamedTuple):
 
 
 SHAPES: dict[str, Shape] = {}
-TWO_PHASE = frozenset(("psycopg",))
+TWO_PHASE = frozenset(("psycopg", "pymysql"))
 """SQLite and asyncpg have none, and an AsyncSession offers none."""
 
 

@@ -16,7 +16,7 @@ from rcache import BackendError, Cache, Change, ConfigurationError, signals, tou
 from rcache.current import RequestScope, request_scope
 from rcache.integrations.sqlalchemy import track, untrack
 from tests.contract.support import body_of
-from tests.integrations.sqlalchemy.harness import DRIVERS, World, plain_engine
+from tests.integrations.sqlalchemy.harness import ASYNC, World, plain_engine
 from tests.integrations.sqlalchemy.library import PAGES, Base, Book, Loan, Org, Review, User
 
 BOOK_1 = {"book", "book:1", "book?author_id=1"}
@@ -777,9 +777,7 @@ async def test_over_500_rows_of_one_statement_are_told_of_the_table(make_world: 
 # Cancelled
 
 
-@pytest.mark.parametrize(
-    "driver", [driver for driver in DRIVERS if driver in ("aiosqlite", "psycopg_async", "asyncpg")]
-)
+@pytest.mark.parametrize("driver", sorted(ASYNC))
 @pytest.mark.parametrize("turns", range(12))
 async def test_cancelled_at_any_turn_of_a_commit_nothing_stale_is_left(
     make_world: Any, driver: str, turns: int
