@@ -26,5 +26,5 @@ async def test_what_sessions_remember_leaves_something_stale(
     postgres_server: PostgresServer, redis_server: RedisServer
 ) -> None:
     """Else a run without stale answers would show nothing."""
-    told = await cross(postgres_server, redis_server.url, level="READ COMMITTED", seconds=120, images="memory")
+    told = await cross(postgres_server, redis_server.url, level="READ COMMITTED", seconds=900, images="memory")
     assert told["stale"]
