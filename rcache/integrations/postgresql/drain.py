@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Engine, MetaData
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from rcache.cache import Cache, only_cache
@@ -151,7 +151,10 @@ def open_engine(dsn: str) -> AsyncEngine:
         url = url.set(drivername=f"postgresql+{_driver()}")
     if url.get_backend_name() != "postgresql":
         raise ConfigurationError(f"{url.drivername}:// is not PostgreSQL: write postgresql://user@host/database")
-    return create_async_engine(url)
+    try:
+        return create_async_engine(url)
+    except (ImportError, InvalidRequestError) as error:
+        raise ConfigurationError(f"{url.drivername}:// cannot be followed: install psycopg or asyncpg") from error
 
 
 def _driver() -> str:

@@ -16,7 +16,7 @@ from rcache.integrations.postgresql.migration import OUTBOX
 
 logger = logging.getLogger("rcache")
 
-_AUTOCOMMIT: Final = {"isolation_level": "AUTOCOMMIT"}
+_AUTOCOMMIT: Final[Any] = {"isolation_level": "AUTOCOMMIT"}
 
 
 class Listening:
@@ -41,13 +41,15 @@ class Listening:
         # Detached, so that somebody else may have its place in the pool.
         driver: Any
         if isinstance(self._engine, AsyncEngine):
-            self._connection = await self._engine.execution_options(**_AUTOCOMMIT).connect()
-            await self._connection.run_sync(Connection.detach)
+            self._connection = await self._engine.connect()
+            await self._connection.execution_options(**_AUTOCOMMIT)
             driver = (await self._connection.get_raw_connection()).driver_connection
+            await self._connection.run_sync(Connection.detach)
         else:
-            self._connection = await asyncio.to_thread(self._engine.execution_options(**_AUTOCOMMIT).connect)
-            self._connection.detach()
+            self._connection = await asyncio.to_thread(self._engine.connect)
+            self._connection.execution_options(**_AUTOCOMMIT)
             driver = self._connection.connection.driver_connection
+            self._connection.detach()
         try:
             await self._listen(driver)
         except Exception as error:

@@ -14,7 +14,8 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, Dialect, Table, TypeDecorator, text
+from sqlalchemy import Connection, Dialect, Enum, Numeric, Table, TypeDecorator, Uuid, text
+from sqlalchemy.types import TypeEngine
 
 from rcache.cache import Cache
 from rcache.core.changes import Change
@@ -211,12 +212,25 @@ class _Rows:
             raise _Unreadable from error
 
 
-def _processor(kind: Any, dialect: Dialect) -> Reader | None:
-    """What the model makes of what the driver gives."""
-    implementation = kind.dialect_impl(dialect)
-    # An array's own would want the driver's text; no tag comes of one either way.
-    is_array = getattr(implementation, "item_type", None) is not None and not isinstance(kind, TypeDecorator)
-    return None if is_array else implementation.result_processor(dialect, None)
+def _processor(kind: TypeEngine[Any], dialect: Dialect) -> Reader | None:
+    """What the model makes of a value; what drivers need besides is none of ours."""
+    if isinstance(kind, TypeDecorator):
+        return _decorated(kind, dialect)
+    kind = kind.dialect_impl(dialect)
+    if isinstance(kind, Enum) or not type(kind).result_processor.__module__.startswith("sqlalchemy."):
+        return kind.result_processor(dialect, None)
+    if isinstance(kind, Uuid) and not kind.as_uuid:
+        return str
+    if isinstance(kind, Numeric) and not kind.asdecimal:
+        return float
+    return None
+
+
+def _decorated(kind: TypeDecorator[Any], dialect: Dialect) -> Reader | None:
+    inner = _processor(kind.load_dialect_impl(dialect), dialect)
+    if type(kind).process_result_value is TypeDecorator.process_result_value:
+        return inner
+    return lambda value: kind.process_result_value(value if inner is None else inner(value), dialect)
 
 
 OPAQUE: Final = object()
