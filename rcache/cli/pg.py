@@ -121,9 +121,6 @@ async def _drain(arguments: argparse.Namespace) -> int:
     from rcache.core.settings import seconds
     from rcache.integrations.postgresql.drain import opened
 
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     metadata = None if arguments.metadata is None else named(arguments.metadata, MetaData)
     names = dict(map(_tag_name, arguments.tag_name))
     poll = seconds(arguments.poll, "--poll")
@@ -133,6 +130,10 @@ async def _drain(arguments: argparse.Namespace) -> int:
             is_empty = await drain.once()
             sys.stderr.write(f"{drain.rows} rows drained{'' if is_empty else ', others could not be purged'}\n")
             return 0 if is_empty else 1
+        following = asyncio.current_task()
+        if following is not None:
+            with contextlib.suppress(NotImplementedError):  # on Windows, which has no such signal
+                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, following.cancel)
         await drain.run(poll, listen=not arguments.no_listen)
     return 0
 

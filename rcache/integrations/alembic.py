@@ -103,8 +103,13 @@ def _drop(operations: Operations, operation: DropTriggersOp) -> None:
 
 
 def _run(operations: Operations, statements: list[str]) -> None:
+    """As they are: what looks like a parameter in a name is none."""
+    context = operations.get_context()
     for statement in statements:
-        operations.execute(text(statement.replace("\\", "\\\\").replace(":", "\\:")))
+        if context.as_sql:
+            context.impl.static_output(statement + context.impl.command_terminator)
+        else:
+            operations.get_bind().exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
 @renderers.dispatch_for(InstallTriggersOp)
