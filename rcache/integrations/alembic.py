@@ -138,9 +138,11 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps, schemas: Any) -> None
     wanted = _wanted(metadata, schema)
     found = context.connection.execute(_INSTALLED, {"function": FUNCTION, "schema": schema})
     present = {TableName(*row) for row in found}
-    for kind, tables in ((InstallTriggersOp, wanted - present), (DropTriggersOp, present - wanted)):
-        if tables:
-            upgrade.ops.append(kind(Migration(tuple(sorted(tables)), schema)))
+    # After a table is made and before it is dropped, and then the other way round.
+    if gone := present - wanted:
+        upgrade.ops.insert(0, DropTriggersOp(Migration(tuple(sorted(gone)), schema)))
+    if missing := wanted - present:
+        upgrade.ops.append(InstallTriggersOp(Migration(tuple(sorted(missing)), schema)))
 
 
 _INSTALLED = text("""

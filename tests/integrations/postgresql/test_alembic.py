@@ -174,7 +174,20 @@ def test_what_the_metadata_asks_for_is_written_and_undone(migrations: Migrations
     assert migrations.dump == installed
     command.downgrade(migrations.config, "base")
     assert migrations.dump == before
-    migrations.ask_for(None)
+
+
+def test_triggers_go_before_their_table_and_come_after_it(migrations: Migrations) -> None:
+    migrations.ask_for(True)
+    migrations.write()
+    command.upgrade(migrations.config, "head")
+    before = migrations.dump
+    path = migrations.path / "env.py"
+    path.write_text(path.read_text().replace('Table("line"', 'Table("page"'))
+    migrations.write()
+    command.upgrade(migrations.config, "head")
+    command.check(migrations.config)
+    command.downgrade(migrations.config, "-1")
+    assert migrations.dump == before
 
 
 def test_where_the_metadata_says_nothing_nothing_is_compared(migrations: Migrations) -> None:
