@@ -13,6 +13,7 @@ from alembic.autogenerate import comparators, renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation, Operations
 from alembic.operations.ops import UpgradeOps
+from alembic.util import DispatchPriority
 from sqlalchemy import MetaData, text
 
 from rcache.integrations.postgresql.migration import FUNCTION, MOST_ROWS, OUTBOX, Migration, TableName
@@ -128,7 +129,7 @@ def _render(context: AutogenContext, operation: TriggersOp) -> str:
     return f"op.{operation.name}({', '.join(arguments)})"
 
 
-@comparators.dispatch_for("schema")
+@comparators.dispatch_for("schema", priority=DispatchPriority.LAST)
 def _compare(context: AutogenContext, upgrade: UpgradeOps, schemas: Any) -> None:
     """What the metadata asks for and the database does not have, and the other way round."""
     metadata = context.metadata

@@ -19,6 +19,7 @@ from sqlalchemy.types import TypeEngine
 
 from rcache.cache import Cache
 from rcache.core.changes import Change
+from rcache.integrations.sqlalchemy.bounds import bounded
 from rcache.integrations.sqlalchemy.images import OWN
 from rcache.integrations.sqlalchemy.names import Names
 from rcache.integrations.sqlalchemy.pending import MOST_CHANGES
@@ -71,7 +72,7 @@ ORDER BY position
 def changes_of(
     connection: Connection, rows: Sequence[Triggered], cache: Cache, names: Mapping[str, str]
 ) -> list[Change]:
-    """What the statements have changed; of a table with too many changes only that it has.
+    """What the statements have changed; where that is too much, in less detail.
 
     `names`: what a table is called in tags, by `table` or `schema.table`; else what those who track it for the cache say.
     """
@@ -90,7 +91,8 @@ def changes_of(
             changes[:] = [Change(name, None)]
         else:
             changes += told
-    return [change for changes in found.values() for change in changes]
+    all_ = [change for changes in found.values() for change in changes]
+    return list(bounded(all_, lambda some: len(cache.changes.effect(some).tags)))
 
 
 def _relations(connection: Connection, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Relation]:
