@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import enum
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -41,6 +41,8 @@ from sqlalchemy.dialects.postgresql import DOMAIN, INT4RANGE, JSONB, Range
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from rcache import Cache, signals
+from rcache.core.changes import Change
+from rcache.core.schemes import Effect
 from rcache.integrations.postgresql import Migration, TableName
 from rcache.integrations.postgresql.drain import opened
 from rcache.integrations.sqlalchemy import track
@@ -140,18 +142,30 @@ class Both:
         self.cache = Cache("memory://")
         self.tracking = track(self.engine, metadata, cache=self.cache)
         self.heard: list[set[str]] = []
+        self.told: set[tuple[Any, ...]] = set()
+        self.effect = self.cache.changes.effect
+        self.cache.changes.effect = self._effect  # type: ignore[method-assign]
         signals.tags_invalidated.connect(self._hear, sender=self.cache)
 
     def _hear(self, sender: Cache, tags: tuple[str, ...], **_: Any) -> None:
         self.heard.append(set(tags))
 
+    def _effect(self, changes: Iterable[Change]) -> Effect:
+        several = list(changes)
+        self.told.update((each.table, each.pk, each.op, each.changed) for each in several)
+        return self.effect(several)
+
     async def compare(self, statement: Any, *parameters: Any) -> set[str]:
         """The tags that both purge."""
         self.heard.clear()
+        self.told.clear()
         async with self.engine.begin() as connection:
             await connection.execute(statement, *parameters)
+        told = set(self.told)
+        self.told.clear()
         async with opened(self.engine, self.cache) as drain:
             assert await drain.once()
+        assert self.told == told
         by_tracker, by_triggers = self.heard or (set(), set())
         assert by_triggers == by_tracker
         return by_triggers
