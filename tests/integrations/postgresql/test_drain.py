@@ -27,10 +27,12 @@ from tests.servers import RedisServer
 PATIENCE = 60.0  # seconds; what is waited for is an event
 NEVER = 3600.0  # seconds
 
+# One connection is enough: the one that listens is none of the pool's.
+SMALL: dict[str, Any] = {"pool_size": 1, "max_overflow": 0}
 ENGINES: dict[str, Callable[[Bookshop], Any]] = {
-    "asyncpg": lambda shop: create_async_engine(shop.url("asyncpg")),
-    "psycopg_async": lambda shop: create_async_engine(shop.url("psycopg")),
-    "psycopg": lambda shop: create_engine(shop.url("psycopg")),
+    "asyncpg": lambda shop: create_async_engine(shop.url("asyncpg"), **SMALL),
+    "psycopg_async": lambda shop: create_async_engine(shop.url("psycopg"), **SMALL),
+    "psycopg": lambda shop: create_engine(shop.url("psycopg"), **SMALL),
 }
 
 
@@ -154,9 +156,11 @@ async def test_who_loses_the_database_comes_back(shop: Bookshop, page: Page, eng
 async def test_many_followers_share_the_work(shop: Bookshop) -> None:
     """No row is purged twice, none is waited for, and none is left."""
     shop.run("DO 'BEGIN FOR n IN 1..400 LOOP INSERT INTO line VALUES (n, ''p'', 1); END LOOP; END'")
+    strict = create_async_engine(shop.url(), isolation_level="REPEATABLE READ")
     async with contextlib.AsyncExitStack() as exits:
-        drains = [await exits.enter_async_context(opened(shop.url(), shop.cache)) for _ in range(3)]
+        drains = [await exits.enter_async_context(opened(strict, shop.cache)) for _ in range(3)]
         assert all(await asyncio.gather(*[each.once() for each in drains]))
+    await strict.dispose()
     assert sum(each.rows for each in drains) == 400
     assert shop.rows == 0
 
@@ -188,7 +192,7 @@ def redis() -> Iterator[RedisServer]:
 @pytest.fixture
 async def node(redis: RedisServer) -> AsyncIterator[Cache]:
     """A cache on it."""
-    cache = Cache(redis.url, namespace=f"test-{secrets.token_hex(6)}", deadline=10.0, purge_timeout=0.1)
+    cache = Cache(redis.url, namespace=f"test-{secrets.token_hex(6)}", deadline=10.0, purge_timeout=0.5)
     yield cache
     await cache.close()
 
@@ -210,6 +214,27 @@ async def test_what_cannot_be_purged_stays_until_it_can(shop: Bookshop, node: Ca
                 pass
     await page.gone()
     assert shop.rows == 0
+
+
+async def test_who_is_cancelled_has_let_go_of_the_database(shop: Bookshop, node: Cache, redis: RedisServer) -> None:
+    """Also where a thread does the work, which cannot be cancelled."""
+    engine = create_engine(shop.url("psycopg"))
+    retitle(shop)
+    async with opened(engine, node) as follower:
+        redis.pause()
+        try:
+            work = asyncio.create_task(follower.once())
+            async with asyncio.timeout(PATIENCE):
+                while not await asyncio.to_thread(busy, shop):
+                    await asyncio.sleep(0.01)
+            work.cancel()
+            await asyncio.wait([work])
+            assert work.cancelled()
+            assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+        finally:
+            redis.resume()
+    engine.dispose()
+    assert shop.rows == 1
 
 
 async def command(shop: Bookshop, node: Cache, redis: RedisServer, *options: str) -> Process:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from rcache.integrations.postgresql import Migration, TableName
 from tests.integrations.postgresql.bookshop import ODD, Bookshop
@@ -114,15 +115,61 @@ async def test_many_changes_of_a_table_are_told_as_the_table(shop: Bookshop) -> 
     assert await shop.drained() == BOOK
 
 
-async def test_what_json_cannot_hold_aborts_no_writer(shop: Bookshop) -> None:
+async def test_no_value_aborts_a_writer_or_stops_who_follows(shop: Bookshop) -> None:
     shop.run(
-        "CREATE TABLE paper (id int PRIMARY KEY, content json, scan bytea)",
+        "CREATE TABLE paper (id int PRIMARY KEY, content json, scan bytea, size numeric)",
         *Migration((TableName("public", "paper"),)).up(),
-        "INSERT INTO paper VALUES (1, '\"a\\u0000b\"', 'abc')",
+        "INSERT INTO paper VALUES (1, '\"a\\u0000b\"', 'abc', repeat('9', 5000)::numeric)",
     )
     assert await shop.drained() == {"paper", "paper:1", "paper?id=1"}
     shop.run("INSERT INTO paper VALUES (2, (repeat('[', 3000) || repeat(']', 3000))::json)")
     assert await shop.drained() == {"paper", "paper:*"}
+
+
+async def test_what_looks_different_has_changed(shop: Bookshop) -> None:
+    """Though it is equal."""
+    shop.run(
+        "CREATE TABLE price (id int PRIMARY KEY, amount numeric)",
+        *Migration((TableName("public", "price"),)).up(),
+        "INSERT INTO price VALUES (1, 1.0)",
+        "TRUNCATE rcache_outbox",
+        "UPDATE price SET amount = 1.00",
+    )
+    assert await shop.drained() == {"price", "price:1", "price?id=1"}
+
+
+@pytest.mark.parametrize(
+    "kind", ["timestamptz", "timetz", "time", "real", "double precision", "bytea", "int[]", "interval"]
+)
+async def test_a_key_that_readers_may_write_otherwise_makes_the_table_change(shop: Bookshop, kind: str) -> None:
+    value = {"int[]": "{1}", "bytea": "x", "interval": "1 day"}.get(kind, "12:00" if "time" in kind else "1")
+    shop.run(
+        "DROP TABLE IF EXISTS visit",
+        f"CREATE TABLE visit (id {kind} PRIMARY KEY)",
+        *Migration((TableName("public", "visit"),)).up(),
+        f"INSERT INTO visit VALUES ('{'2026-01-01 ' if kind == 'timestamptz' else ''}{value}')",
+    )
+    assert await shop.drained() == {"visit", "visit:*"}
+
+
+async def test_a_model_s_key_need_not_be_one(shop: Bookshop) -> None:
+    """Then rows cannot be told apart by it."""
+    metadata = MetaData()
+    Table("book", metadata, Column("author_id", Integer, primary_key=True), Column("title", Text))
+    shop.run("UPDATE book SET title = 'x' WHERE author_id = 1")
+    assert await shop.drained(metadata=metadata) == BOOK
+    shop.run("UPDATE book SET title = 'y' WHERE id = 1")
+    assert "book:1" in await shop.drained(metadata=metadata)
+
+
+async def test_models_are_found_by_schema_first(shop: Bookshop) -> None:
+    metadata = MetaData()
+    Table("book", metadata, Column("id", Text, primary_key=True), info={"cache_tag": "plain"})
+    Table("book", metadata, Column("id", Text, primary_key=True), schema="other.one", info={"cache_tag": "other"})
+    shop.run('DELETE FROM "other.one".book')
+    assert await shop.drained(metadata=metadata) == {"other", "other:x", "other?id=x"}
+    shop.run("DELETE FROM book WHERE id = 1")
+    assert "plain:1" in await shop.drained(metadata=metadata)
 
 
 async def test_a_column_that_is_another_by_now_makes_the_table_change(shop: Bookshop) -> None:
@@ -146,14 +193,15 @@ async def test_a_writer_needs_no_right_to_the_outbox(shop: Bookshop) -> None:
     shop.run(
         "CREATE ROLE clerk",
         "GRANT ALL ON book TO clerk",
-        "SET ROLE clerk; SET search_path = ''; UPDATE public.book SET title = 'New' WHERE id = 1",
+        "CREATE SCHEMA clerks AUTHORIZATION clerk",
+        "CREATE FUNCTION clerks.replace(text, text, text) RETURNS text LANGUAGE sql AS 'SELECT (1 / 0)::text'",
+        "SET ROLE clerk; SET search_path = clerks, pg_catalog; UPDATE public.book SET title = 'New' WHERE id = 1",
     )
     assert await shop.drained() == BOOK_1 | values("book", title="New")
     with pytest.raises(RuntimeError, match="permission denied"):
         shop.run("SET ROLE clerk; SELECT * FROM rcache_outbox")
     with pytest.raises(RuntimeError, match="permission denied"):
         shop.run(
-            "CREATE SCHEMA clerks AUTHORIZATION clerk",
             "SET ROLE clerk; CREATE TABLE clerks.book (id int); CREATE TRIGGER t AFTER TRUNCATE ON clerks.book"
             " EXECUTE FUNCTION rcache_outbox_note()",
         )
