@@ -5,9 +5,10 @@ from rcache.asgi.decorator import cached
 from rcache.asgi.middleware import CacheMiddleware
 from rcache.cache import Cache
 from rcache.core.changes import Change
-from rcache.core.errors import BackendError, ConfigurationError, RCacheError, UnknownOutcome
+from rcache.core.errors import BackendError, ConfigurationError, RCacheError, StrictError, UnknownOutcome
 from rcache.core.policy import Rule
 from rcache.current import invalidate, invalidate_sync, tag, touch, touch_sync, touch_table, touch_table_sync
+from rcache.dependencies import capture, depends_on, depends_on_table
 from rcache.engine.purge import Purged
 
 __version__ = "0.1.0"
@@ -21,8 +22,12 @@ __all__ = [
     "Purged",
     "RCacheError",
     "Rule",
+    "StrictError",
     "UnknownOutcome",
     "cached",
+    "capture",
+    "depends_on",
+    "depends_on_table",
     "invalidate",
     "invalidate_sync",
     "signals",

@@ -21,6 +21,7 @@ from rcache.engine.changes import Changes
 from rcache.engine.holds import Holds
 from rcache.engine.near_store import NearStore
 from rcache.engine.purge import OnOutage, Purged, Purger
+from rcache.engine.reading import note_write
 from rcache.engine.refresh import Refreshes
 from rcache.engine.single_flight import Flights
 from rcache.engine.stats import Stats
@@ -143,6 +144,7 @@ class Cache:
         Where the same task has written in a tracked transaction and not yet committed, it joins that: the tags are held and
         purged with the COMMIT and forgotten on ROLLBACK, and `landed` is False.
         """
+        note_write()
         checked = _checked(tags)
         is_joined = self.changes.join(Effect(checked, {}))
         return _joined(checked) if is_joined else await self.purge(checked, wait=wait)
@@ -156,6 +158,7 @@ class Cache:
 
     def invalidate_sync(self, *tags: str, wait: bool = True) -> Purged:
         """`invalidate` without an event loop: in sync endpoints, scripts, other frameworks; on a loop's thread it blocks."""
+        note_write()
         checked = _checked(tags)
         is_joined = self.changes.join(Effect(checked, {}))
         return _joined(checked) if is_joined else self.purge_sync(checked, wait=wait)
@@ -173,11 +176,13 @@ class Cache:
         To be called after their COMMIT; within a tracked transaction that has written, or of `connection` (a session or
         connection of a tracked engine), it joins that, as `invalidate` does.
         """
+        note_write()
         effect = self.changes.effect(changes)
         return _joined(effect.tags) if self._joins(effect, connection) else await self.purge((), effect=effect)
 
     def apply_sync(self, changes: Iterable[Change], *, connection: object | None = None) -> Purged:
         """`apply` without an event loop."""
+        note_write()
         effect = self.changes.effect(changes)
         return _joined(effect.tags) if self._joins(effect, connection) else self.purge_sync((), effect=effect)
 
@@ -206,11 +211,13 @@ class Cache:
         until the hold runs out. A process that is killed anywhere in between leaves nothing stale behind.
         """
         self.open()
+        note_write()
         return Write(self.holds.begin, tags)
 
     def writing_sync(self, *tags: str) -> SyncWrite:
         """`with cache.writing_sync("user:42"): ...`: `writing` without an event loop."""
         self.open()
+        note_write()
         return SyncWrite(self.holds.begin, tags)
 
     def _told(self, purged: Purged) -> Purged:

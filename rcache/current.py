@@ -12,21 +12,26 @@ from typing import Any
 
 from rcache.cache import Cache, only_cache, tag_name
 from rcache.core.changes import Change
+from rcache.core.reads import Reads
 from rcache.core.tags import check_tag
 from rcache.engine.purge import Purged
+from rcache.engine.reading import current_reads as current_reads
+from rcache.engine.reading import gathering as gathering
 
 
 class RequestScope:
     """One request to one cache. `tags` is None where nothing is being gathered.
 
-    `refusal`: why the answer being made is not to be stored, in the words of Cache-Status.
+    - `reads`: what is known of the answer being made beside the tags that it was given.
+    - `refusal`: why it is not to be stored, in the words of Cache-Status.
     """
 
-    __slots__ = ("cache", "refusal", "tags")
+    __slots__ = ("cache", "reads", "refusal", "tags")
 
-    def __init__(self, cache: Cache, tags: set[str] | None) -> None:
+    def __init__(self, cache: Cache, tags: set[str] | None, reads: Reads | None = None) -> None:
         self.cache = cache
         self.tags = tags
+        self.reads = reads
         self.refusal: str | None = None
 
 
@@ -37,12 +42,15 @@ def tag(*tags: str) -> None:
     """The answer being made depends on `tags`: a purge of one of them flushes it.
 
     To be called anywhere under a cached endpoint, also in the threads of sync endpoints and in tasks it awaits. Outside a
-    cached request it does nothing. Raises ValueError for an illegal tag.
+    cached request (and a `capture`) it does nothing. Raises ValueError for an illegal tag.
     """
     checked = [check_tag(each) for each in tags]
-    scope = request_scope.get()
+    scope, reads = request_scope.get(), current_reads()
     if scope is not None and scope.tags is not None:
         scope.tags.update(checked)
+    if reads is not None:
+        for each in checked:
+            reads.add(each)
 
 
 async def invalidate(*tags: str, wait: bool = True) -> Purged:

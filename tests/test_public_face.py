@@ -62,6 +62,7 @@ def serving(cache: Cache, path: str = "/{name}", **settings: Any) -> RawClient:
 
 def test_every_public_name_is_there() -> None:
     assert {"Cache", "CacheMiddleware", "Rule", "cached", "invalidate", "invalidate_sync", "tag"} <= set(rcache.__all__)
+    assert {"capture", "depends_on", "depends_on_table", "StrictError"} <= set(rcache.__all__)
     for name in rcache.__all__:
         assert getattr(rcache, name) is not None
 

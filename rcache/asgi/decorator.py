@@ -24,14 +24,17 @@ def cached(
       reach. None: the middleware's `default_ttl`, and without that only answers with explicit freshness are stored.
     - `tags`: what the answer depends on: strings, templates (`"user:{user_id}"`, `"list:{query.page}"`), callables of the
       request that return a tag, several, or None.
+    - `auto`: what the answer depends on is found from what it was made of, the queries of tracked engines first of all, and adds up
+      with `tags`. What cannot be followed is not stored, nor what depends on nothing. None: as the middleware has it (False).
     - `vary`: request headers that select among answers, in addition to the response's own Vary.
     - `query`: the query parameters that count; `"declared"`: those that the FastAPI route declares; None: all.
     - `cookies`: `"ignore"`, or the names of the cookies that matter, which join the key; None: a request with cookies other
       than well-known analytics is neither stored nor answered from the cache.
     - `key_by`: makes an identity part of the key: a header's name, `"cookie:NAME"`, or a callable of the request that returns
-      a string (None: this request bypasses the cache).
+      a string (None: this request bypasses the cache). False: nobody's, whatever the middleware says.
     - `guard`: a callable of the request, sync or async, that runs before the look-up of every request. What it returns joins
-      the key; an HTTPException it raises is answered by the application's own handler.
+      the key; an HTTPException it raises is answered by the application's own handler. False: none, whatever
+      the middleware says.
     - `client_ttl`: seconds of freshness that clients are told on purpose.
     - `statuses`: those stored without explicit freshness.
     - `methods`: `("QUERY",)` or `("POST",)` caches that method too, with the request's body in the key, up to

@@ -10,6 +10,7 @@ from starlette.types import Scope
 
 from rcache.asgi.inquiry import Inquiry
 from rcache.asgi.plan import Plan
+from rcache.asgi.strict import Watch
 from rcache.cache import Cache
 from rcache.core.entry import Entry, Start
 from rcache.core.headers import RawHeaders, joined, without
@@ -54,6 +55,7 @@ class Errand:
     seen: Seen
     budget: Budget
     names: tuple[str, ...] = ()  # what is known to select among the URL's variants
+    watch: Watch | None = None  # where strict mode is on
     personal: str | None = None  # why the request is somebody's own in a way that the key does not tell
     wishes: RequestDirectives = NO_ADVICE
     flight: Flight | None = None

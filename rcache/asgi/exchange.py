@@ -18,6 +18,7 @@ from rcache.asgi.head import Head
 from rcache.asgi.inquiry import Inquiry
 from rcache.asgi.plan import REFRESHING, Plan
 from rcache.asgi.replay import replay
+from rcache.asgi.strict import Watch
 from rcache.cache import Cache
 from rcache.core import cache_status
 from rcache.core.coding import is_available
@@ -56,6 +57,7 @@ class Exchange:
         "_receive",
         "_scope",
         "_send",
+        "_watch",
         "_wishes",
     )
 
@@ -79,6 +81,7 @@ class Exchange:
         self._send = send
         self._personal: str | None = None
         self._wishes = NO_ADVICE
+        self._watch = Watch() if plan.is_strict else None
         self._method: str = scope["method"]
         self._read: Sequence[Message] = _NOTHING_TO_READ
         self._budget = Budget(self._cache.allowance)
@@ -95,13 +98,16 @@ class Exchange:
         is_told = False
         if plan.is_keyed:
             try:
-                identity, is_told = await plan.identity(scope)
+                asked = scope if self._watch is None else self._watch.identifying(scope)
+                identity, is_told = await plan.identity(asked)
             except HTTPException as error:
                 await self._refuse(error)
                 return
             if identity is None:
                 await self._bypass("key")
                 return
+            if self._watch is not None:
+                self._watch.is_told = is_told
         if self._method in plan.options.methods:
             body = await self._body()
             if body is None:
@@ -127,7 +133,7 @@ class Exchange:
 
     async def pass_guarded(self, seen: Seen) -> None:
         """Lets a request through that a CacheMiddleware further out handles, once its guard here has let it pass."""
-        if self._plan.options is not seen.options:  # the very same rule has been asked already
+        if self._plan.options != seen.options:  # else the very same rule has been asked already
             seen.is_inner_keyed = True
             try:
                 await self._plan.identity(self._scope)
@@ -273,6 +279,7 @@ class Exchange:
             seen=Seen(self._plan.options),
             budget=self._budget,
             names=found.names,
+            watch=self._watch,
             personal=self._personal,
             wishes=self._wishes,
             flight=flight,

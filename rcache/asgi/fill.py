@@ -17,15 +17,17 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rcache.asgi.errand import Errand
-from rcache.asgi.keeper import Keeper
+from rcache.asgi.keeper import WRITTEN, Keeper
 from rcache.asgi.replay import replay, represented, selected
 from rcache.core.entry import Entry
 from rcache.core.groups import CACHE_GROUPS
 from rcache.core.headers import OWS, joined, values, without
 from rcache.core.negotiation import is_worth_coding, plain_headers
+from rcache.core.reads import unfollowed
 from rcache.core.reuse import ERRORS, replaces
 from rcache.core.validation import freshened, not_modified, not_modified_headers, selects, strong_etag
 from rcache.current import request_scope
+from rcache.engine.reading import gathering
 from rcache.engine.single_flight import Ending
 
 logger = logging.getLogger("rcache")
@@ -72,6 +74,7 @@ class Fill:
             scope["extensions"] = {name: extensions[name] for name in extensions if name not in _SENT_BY_SERVER}
         asked = scope["headers"]
         token = request_scope.set(self._keeper.request)
+        gathered = gathering.set(self._keeper.reads) if self._plan.is_auto else None
         ending = Ending.ALONE
         try:
             self._conditions = self._errand.conditions()
@@ -93,12 +96,31 @@ class Fill:
         finally:
             scope["headers"] = asked
             request_scope.reset(token)
+            if gathered is not None:
+                gathering.reset(gathered)
             self._errand.land(ending)
 
     async def _call(self, app: ASGIApp, scope: Scope) -> None:
         scope["headers"] = self._errand.asked(self._conditions)
         self._errand.asked_at = self._errand.now
-        await app(scope, self.receive, self.send)
+        watch = self._errand.watch
+        if watch is None:
+            await app(scope, self.receive, self.send)
+            return
+        watched = watch.watching(scope)
+        try:
+            await app(watched, self.receive, self.send)
+        finally:
+            scope.update(watched)  # what routers leave there is for whoever stands further out
+
+    def _check(self, refusal: str | None) -> None:
+        """Raises StrictError where the answer about to be stored shows what its key does not tell, or cannot be followed."""
+        watch = self._errand.watch
+        if watch is None:
+            return
+        if refusal is not None and refusal not in WRITTEN:
+            raise unfollowed(refusal)
+        watch.check(self._plan, self._headers, is_shared=self._verdict.is_shared)
 
     async def receive(self) -> Message:
         """Notices a client that leaves midway."""
@@ -145,6 +167,8 @@ class Fill:
         self._started = message
         self._promised = 0 if status == 204 else _content_length(headers)
         reason = verdict.reason
+        if reason is None and (reason := self._keeper.refusal) is not None:
+            self._check(reason)
         if reason is None and self._promised is not None and self._promised < 0:
             reason = "incomplete"  # as far as anybody can tell
         if reason is None and self._errand.seen.is_inner_keyed:
@@ -157,6 +181,7 @@ class Fill:
             await self._refuse(reason)
             await self._send_start(reason)
             return
+        self._check(None)
         self._is_collecting = True
         self._own = self._keeper.own(headers, self._keeper.client_ttl(verdict))
         if self._promised is not None:
@@ -241,6 +266,7 @@ class Fill:
             own = [*own, (b"etag", strong_etag(body, self._headers))]
         entry, reason = None, self._flaw(body)
         if reason is None:
+            self._check(self._keeper.refusal)
             entry, reason = await self._keeper.keep(self._status, self._headers, body, own, self._verdict)
             if entry is None and replaces(self._status):
                 await self._keeper.distrust()
@@ -300,7 +326,7 @@ class Fill:
     async def _cover(self, status: int | None) -> bool:
         """Whether the former answer was sent for an application that answered an error (its status), or nothing."""
         entry = self._errand.stand_in()
-        if entry is None:
+        if entry is None or self._errand.watch is not None:  # strict mode hides no failure
             return False
         self._is_covered = True
         self._errand.land(Ending.FAILED)

@@ -14,6 +14,7 @@ from rcache.core.headers import RawHeaders, joined, values, without
 from rcache.core.reuse import ERRORS
 from rcache.core.validation import conditions, freshened, head_agrees, selects
 from rcache.current import request_scope
+from rcache.engine.reading import gathering
 
 logger = logging.getLogger("rcache")
 
@@ -34,6 +35,7 @@ class Head:
     async def run(self, app: ASGIApp, receive: Receive) -> None:
         """Calls the application."""
         token = request_scope.set(self._keeper.request)
+        gathered = gathering.set(self._keeper.reads) if self._errand.plan.is_auto else None
         try:
             await app(self._errand.scope, receive, self.send)
             if not self._has_begun:  # it left without an answer
@@ -44,6 +46,8 @@ class Head:
             logger.exception("%s failed, and a stale answer covered for it", self._errand.plan.label)
         finally:
             request_scope.reset(token)
+            if gathered is not None:
+                gathering.reset(gathered)
 
     async def send(self, message: Message) -> None:
         """Passes a message on; the start says why the application was asked."""

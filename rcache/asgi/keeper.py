@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from rcache.asgi.errand import Errand
+from rcache.asgi.plan import UNFOLLOWED, WRITING
 from rcache.core.cache_status import forward
 from rcache.core.changes import families, without_families
 from rcache.core.entry import Entry
@@ -14,16 +15,24 @@ from rcache.core.errors import BackendError
 from rcache.core.groups import CACHE_GROUPS, export, groups
 from rcache.core.headers import RawHeaders, joined, values, without
 from rcache.core.negotiation import compressed
+from rcache.core.reads import Reads, coarse
 from rcache.core.reuse import distrusted
 from rcache.core.search import NO_VARY_SEARCH, may_state
 from rcache.core.storing import Verdict, may_store, stored_headers
 from rcache.core.vary import merge, vary_names
-from rcache.current import RequestScope
+from rcache.current import RequestScope, current_reads
+from rcache.engine.reading import WROTE
 from rcache.engine.single_flight import Ending, Landed
 from rcache.signals import notify, response_stored
 
 MAX_TAGS: Final = 1000
 """Tags of one entry; an answer with more depends on so much that it would hardly ever be a hit."""
+
+MAX_READS: Final = 500
+"""Tags of one entry that nobody wrote down; beyond them it depends on whole tables."""
+
+WRITTEN: Final = frozenset((WROTE, "uncommitted"))
+"""Reasons of requests that have written, which is no mistake of what they read."""
 
 LONG: Final = 32 * 1024
 """Bytes from which a body is compressed in a thread, while the event loop does other things."""
@@ -43,6 +52,7 @@ _LASTING: Final = frozenset(
         "credentials",
         "too-many-tags",
         "inner-key",
+        "no-dependencies",
         "targeted",
     )
 )
@@ -56,7 +66,8 @@ class Keeper:
         self._errand = errand
         self._cache = errand.cache
         self._plan = errand.plan
-        self.request = RequestScope(errand.cache, set())
+        self.reads = Reads(current_reads(), is_strict=errand.plan.is_strict)
+        self.request = RequestScope(errand.cache, set(), self.reads)
         self._status = 0
         self._received = errand.looked_up  # when the answer's start came, by the store's clock
         # Mounts move the root path on the way in, and leave it there.
@@ -81,11 +92,20 @@ class Keeper:
             return forward("bypass", detail=self._errand.personal)
         return forward(self._errand.reason, status=status, stored=stored, detail=reason)
 
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing made by this run may be stored, as far as is known by now."""
+        if self.request.refusal is not None:
+            return self.request.refusal
+        return next(iter(self.reads.refused), None)
+
     def note(self, reason: str, detail: str = "") -> None:
         """Lets those go who wait for this run, and remembers what lies in the URL."""
         self._errand.land(Ending.ALONE)
         errand, personal = self._errand, self._errand.personal
-        if reason in _LASTING:
+        if reason in self.reads.refused:
+            self._plan.tell_once(reason, otherwise=WRITING if reason in WRITTEN else UNFOLLOWED)
+        elif reason in _LASTING:
             told = personal if reason == "credentials" and personal else reason
             # An error page says nothing of the URL, and what is stored of it already is not to be passed by.
             if self._status < 500 and errand.former is None and not errand.names:
@@ -127,6 +147,8 @@ class Keeper:
     ) -> tuple[Entry | None, str | None]:
         """The entry, and why it was not stored: None where it was, and those who waited for it have it."""
         tags, reason = self._tags(headers)
+        if reason is None and self._plan.is_auto and len(tags) == 1:  # its URL's own
+            reason = ("no-dependencies", "")
         if reason is not None:
             self.note(*reason)
             return None, reason[0]
@@ -179,12 +201,14 @@ class Keeper:
 
     def _tags(self, headers: RawHeaders) -> tuple[tuple[str, ...], tuple[str, str] | None]:
         """All tags of the answer, with their families; or the reason, with its detail, for which there are none."""
-        if self.request.refusal is not None:
-            return (), (self.request.refusal, "")
+        if self.refusal is not None:
+            return (), (self.refusal, "")
         try:
             tags = self._plan.tags({**self._errand.scope, **self._place}) | (self.request.tags or set())
             if self._plan.cache_groups:
                 tags = tags | set(groups(headers))
+            if self.reads.tags:
+                tags = tags | coarse(self.reads.tags, MAX_READS)
         except Exception as error:  # callables and validators are the application's own
             return (), ("tag", str(error))
         if len(tags) > MAX_TAGS:
@@ -246,7 +270,7 @@ class Keeper:
         if errand.flight is not None:
             errand.flight.depart()
         try:
-            is_accepted = await cache.store.store(errand.ask, names, entry, errand.budget)
+            is_accepted = await cache.store.store(errand.ask, names, entry, errand.budget, self.reads.schemes)
         except BackendError:
             cache.stats.outages += 1
             return self._unstored("outage")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,7 +14,7 @@ from rcache.asgi.replay import replay
 from rcache.asgi.routes import Routes
 from rcache.asgi.unsafe import Unsafe
 from rcache.cache import Cache
-from rcache.core.checks import Duration
+from rcache.core.checks import Duration, KeyBy
 from rcache.core.errors import ConfigurationError
 from rcache.core.invalidation import is_unsafe
 from rcache.core.policy import Rule, defaults
@@ -33,12 +33,17 @@ class CacheMiddleware:
     - `rules`: for applications whose endpoints cannot be decorated; the first whose path matches holds, and an endpoint's own
       `@cached` wins over all.
     - `default_ttl`: freshness of rules that name none; with it, URLs without a rule are cached as well.
+    - `auto`: as for a rule, for all routes: every GET is cached whose answer is made of what can be followed. Needs `default_ttl`,
+      or `standard`.
+    - `strict`: for tests and development. StrictError is raised where an endpoint whose answer would be stored has read a header,
+      a cookie or the session that is not in the key, or, with `auto`, what cannot be followed.
     - `standard`: URLs without a rule are cached by what their answers' own header fields say, as RFC 9111 has it.
     - `profile="conformant"`: everything that the standards allow: `standard`, `heuristic`, an hour of `stale_on_error`,
       `store_set_cookie`, and URLs without a rule to which a cookie is a header field like any other.
 
     What a rule leaves open is taken from here; see `cached` for what they mean:
 
+    - `query`, `cookies`, `key_by`, `guard`, `client_ttl` (None); `vary` (none), to which a rule's own are added;
     - `heuristic` (False), `stale_on_error` (0 seconds), `store_set_cookie` (False), `forward_targeted` (True),
       `cache_groups` (False), `compress` (None);
     - `client_may_refresh`: None lets clients force a miss where no rule but `standard` applies.
@@ -55,8 +60,16 @@ class CacheMiddleware:
         *,
         rules: Iterable[Rule] = (),
         default_ttl: Duration | None = None,
+        auto: bool = False,
+        strict: bool = False,
         profile: Literal["conformant"] | None = None,
         standard: bool | None = None,
+        vary: Iterable[str] = (),
+        query: Iterable[str] | Literal["declared"] | None = None,
+        cookies: Iterable[str] | Literal["ignore"] | None = None,
+        key_by: KeyBy | None = None,
+        guard: Callable[..., Any] | None = None,
+        client_ttl: Duration | None = None,
         heuristic: bool | None = None,
         client_may_refresh: bool | None = None,
         stale_on_error: Duration | None = None,
@@ -74,7 +87,15 @@ class CacheMiddleware:
         settings = defaults(
             profile,
             default_ttl=default_ttl,
+            auto=auto,
+            strict=strict,
             standard=standard,
+            vary=vary,
+            query=query,
+            cookies=cookies,
+            key_by=key_by,
+            guard=guard,
+            client_ttl=client_ttl,
             heuristic=heuristic,
             client_may_refresh=client_may_refresh,
             stale_on_error=stale_on_error,

@@ -22,7 +22,7 @@ from rcache.core.checks import is_async
 from rcache.core.errors import ConfigurationError
 from rcache.core.headers import joined, values
 from rcache.core.keys import prefixed
-from rcache.core.policy import Defaults, Options
+from rcache.core.policy import Defaults, Options, settled
 from rcache.core.search import no_vary_search
 from rcache.core.storing import StoringRules
 from rcache.core.tags import TagError, Template, check_tag
@@ -62,9 +62,20 @@ REMEDIES = {
     "too-large": "the body is longer than the cache's max_body",
     "targeted": TARGETED_REMEDY,
     "tag": "give the parameters that its tags are made of defaults, or make the tags with a callable",
+    "no-dependencies": "nothing tells when it changes: give it tags=, say what it depends on by depends_on(), or write auto=False",
     "too-many-tags": "the answer depends on so much that it would hardly ever be a hit: name what its parts have in common",
 }
 """What to do about each reason; reasons of single requests, like a status, are not listed and not logged."""
+
+
+WRITING = "asking by GET is not to change anything, and what was read meanwhile is its maker's own: write elsewhere"
+"""What to do where the request itself has written."""
+
+UNFOLLOWED = "say what it depends on by depends_on() or depends_on_table(), or give it tags= and auto=False"
+"""What to do where something was read that cannot be followed."""
+
+MOST_TOLD = 100
+"""Reasons that are logged of one route: what is read may name itself in them."""
 
 
 class Plan:
@@ -87,7 +98,10 @@ class Plan:
 
         `selecting` are headers that always select among answers, `app` is the application whose route it is.
         """
+        options = settled(options, defaults)
         self.label = label
+        self.is_auto = bool(options.auto)
+        self.is_strict = defaults.strict
         self.is_keyed = options.key_by is not None or options.guard is not None
         self.client_ttl = options.client_ttl
         self.storing = StoringRules(
@@ -109,7 +123,7 @@ class Plan:
         self.options = options
         self._declared = declared
         self._selecting = selecting
-        self._ignores_cookies = options.cookies is not None or (is_standard and defaults.are_cookies_ordinary)
+        self.ignores_cookies = options.cookies is not None or (is_standard and defaults.are_cookies_ordinary)
         self._app = app
         self._path_params = path_params or (lambda scope: scope.get("path_params") or {})
         self._counted = frozenset(name.encode() for name in declared.cookies) if declared else frozenset()
@@ -165,7 +179,7 @@ class Plan:
         """Why a request is somebody's own in a way the key does not tell: "authorization", "cookie", or None."""
         if b"authorization" in fields:
             return "authorization"
-        if b"cookie" in fields and not self._ignores_cookies:
+        if b"cookie" in fields and not self.ignores_cookies:
             return "cookie" if cookie_fields.matters(values(headers, b"cookie"), self._counted) else None
         return None
 
@@ -178,7 +192,7 @@ class Plan:
         options = self.options
         request = self.request(scope)
         parts: list[bytes | None] = []
-        if options.guard is not None:
+        if options.guard is not None and options.guard is not False:
             answer = await _called(options.guard, request)
             if answer is not None and not isinstance(answer, _TELLING):
                 logger.error(
@@ -195,7 +209,7 @@ class Plan:
             if key is None:
                 return None, False
             parts.append(key)
-        elif options.key_by is not None:
+        elif options.key_by:
             parts.append(_named_value(options.key_by, scope["headers"]))
         is_told = options.guard is not None or parts[-1] is not None
         return prefixed(parts), is_told
@@ -229,12 +243,13 @@ class Plan:
             tags.update(_told_by(function, request))
         return tags
 
-    def tell_once(self, reason: str, detail: str = "") -> None:
-        """Logs, the first time, why this route is not cached, and what to do about it."""
-        if reason in REMEDIES and reason not in self._told:
+    def tell_once(self, reason: str, detail: str = "", *, otherwise: str | None = None) -> None:
+        """Logs, the first time, why this route is not cached, and what to do about it: `otherwise` where REMEDIES say nothing."""
+        remedy = REMEDIES.get(reason, otherwise)
+        if remedy is not None and reason not in self._told and len(self._told) < MOST_TOLD:
             self._told.add(reason)
             said = f"{reason}: {detail}" if detail else reason
-            logger.warning("%s is not cached (%s): %s", self.label, said, REMEDIES[reason])
+            logger.warning("%s is not cached (%s): %s", self.label, said, remedy)
 
 
 def _first(*said: Any) -> Any:

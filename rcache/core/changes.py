@@ -96,6 +96,11 @@ def families(tags: Iterable[str]) -> list[str]:
     return sorted(found.difference(tags))
 
 
+def table_of(tag: str) -> str:
+    """The table that a tag of one of its rows or values names; empty where it is no such tag."""
+    return tag[: _end_of_name(tag)]
+
+
 def without_families(tags: Iterable[str]) -> tuple[str, ...]:
     """The tags that somebody chose."""
     return tuple([tag for tag in tags if not tag.endswith((":*", "?*"))])

@@ -65,6 +65,11 @@ def header_name(name: str, setting: str) -> str:
     return name.lower()
 
 
+def header_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The request headers that select among answers, sorted."""
+    return tuple(sorted({header_name(name, "vary") for name in list_of(names, "vary", (str,))}))
+
+
 def cookie_names(cookies: Iterable[str] | str | None) -> tuple[str, ...] | Literal["ignore"] | None:
     """The cookies that matter."""
     if cookies is None:

@@ -15,3 +15,7 @@ class BackendError(RCacheError):
 
 class UnknownOutcome(RCacheError):  # noqa: N818 (it tells what happened to a write, and is no fault of anybody's)
     """Raised by users inside `Cache.writing`: nobody knows whether the write happened. It is purged, and stays held."""
+
+
+class StrictError(RCacheError):
+    """Strict mode: a cached endpoint read what neither its key nor its tags tell. Its text names what, where, and the remedy."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypedDict, Unpack
 
 from rcache.core import checks
@@ -26,11 +26,12 @@ CONFORMANT_STALENESS: Final = 3600.0
 class Settings(TypedDict, total=False):
     """The settings of a rule that are given by name; see `cached` for what they mean."""
 
+    auto: bool | None
     vary: Iterable[str]
     query: Iterable[str] | Literal["declared"] | None
     cookies: Iterable[str] | Literal["ignore"] | None
-    key_by: KeyBy | None
-    guard: Callable[..., Any] | None
+    key_by: KeyBy | Literal[False] | None
+    guard: Callable[..., Any] | Literal[False] | None
     client_ttl: Duration | None
     statuses: Iterable[int]
     methods: Iterable[str]
@@ -52,11 +53,12 @@ class Options:
     ttl: float | None = None
     templates: tuple[Template, ...] = ()
     callables: tuple[Callable[..., Any], ...] = ()
+    auto: bool | None = None
     vary: tuple[str, ...] = ()
     query: frozenset[bytes] | Literal["declared"] | None = None
     cookies: tuple[str, ...] | Literal["ignore"] | None = None
-    key_by: KeyBy | None = None
-    guard: Callable[..., Any] | None = None
+    key_by: KeyBy | Literal[False] | None = None  # False: nobody's, whatever the middleware says
+    guard: Callable[..., Any] | Literal[False] | None = None
     client_ttl: int | None = None
     statuses: frozenset[int] = frozenset(STATUSES)
     methods: frozenset[str] = frozenset()
@@ -97,14 +99,18 @@ def _optional(check: Callable[..., Any], *arguments: Any) -> Callable[[Any], Any
     return lambda value: None if value is None else check(value, *arguments)
 
 
+def _or_false(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`check`, where False says that there is to be none."""
+    return lambda value: False if value is False else check(value)
+
+
 _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
-    "vary": lambda names: tuple(
-        sorted({checks.header_name(name, "vary") for name in checks.list_of(names, "vary", (str,))})
-    ),
+    "auto": _optional(checks.flag, "auto"),
+    "vary": checks.header_names,
     "query": checks.query_names,
     "cookies": checks.cookie_names,
-    "key_by": checks.identity_source,
-    "guard": _optional(checks.checked_callable, "guard"),
+    "key_by": _or_false(checks.identity_source),
+    "guard": _or_false(_optional(checks.checked_callable, "guard")),
     "client_ttl": _optional(checks.whole_seconds),
     "statuses": checks.final_statuses,
     "methods": checks.body_methods,
@@ -125,7 +131,15 @@ class Defaults:
     """What a middleware says for rules that leave it open, and for URLs without a rule."""
 
     ttl: float | None = None
+    auto: bool = False
+    strict: bool = False
     standard: bool = False
+    vary: tuple[str, ...] = ()
+    query: frozenset[bytes] | Literal["declared"] | None = None
+    cookies: tuple[str, ...] | Literal["ignore"] | None = None
+    key_by: KeyBy | None = None
+    guard: Callable[..., Any] | None = None
+    client_ttl: int | None = None
     heuristic: bool = False
     client_may_refresh: bool | None = None
     stale_on_error: float = 0.0
@@ -140,7 +154,15 @@ def defaults(
     profile: Literal["conformant"] | None = None,
     *,
     default_ttl: Duration | None = None,
+    auto: bool = False,
+    strict: bool = False,
     standard: bool | None = None,
+    vary: Iterable[str] = (),
+    query: Iterable[str] | Literal["declared"] | None = None,
+    cookies: Iterable[str] | Literal["ignore"] | None = None,
+    key_by: KeyBy | None = None,
+    guard: Callable[..., Any] | None = None,
+    client_ttl: Duration | None = None,
     heuristic: bool | None = None,
     client_may_refresh: bool | None = None,
     stale_on_error: Duration | None = None,
@@ -157,10 +179,24 @@ def defaults(
     def either(value: bool | None, name: str, otherwise: bool) -> bool:
         return otherwise if value is None else checks.flag(value, name)
 
+    is_standard = either(standard, "standard", conformant)
+    if checks.flag(auto, "auto") and default_ttl is None and not is_standard:
+        raise ConfigurationError(
+            "auto=True needs default_ttl=, how long an answer is kept that no write flushes: write "
+            'CacheMiddleware(app, auto=True, default_ttl="1h"), or standard=True to keep only what says itself how long'
+        )
     patience = CONFORMANT_STALENESS if conformant else 0.0
     return Defaults(
         ttl=None if default_ttl is None else seconds(default_ttl, "default_ttl"),
-        standard=either(standard, "standard", conformant),
+        auto=auto,
+        strict=checks.flag(strict, "strict"),
+        standard=is_standard,
+        vary=checks.header_names(vary),
+        query=checks.query_names(query),
+        cookies=checks.cookie_names(cookies),
+        key_by=checks.identity_source(key_by),
+        guard=None if guard is None else checks.checked_callable(guard, "guard"),
+        client_ttl=None if client_ttl is None else checks.whole_seconds(client_ttl),
         heuristic=either(heuristic, "heuristic", conformant),
         client_may_refresh=None
         if client_may_refresh is None
@@ -172,6 +208,24 @@ def defaults(
         compress=checks.kept_coding(compress),
         are_cookies_ordinary=conformant,
     )
+
+
+def settled(options: Options, defaults: Defaults) -> Options:
+    """The options, with the defaults in place of what they leave open as to whom an answer is for and what selects it."""
+    return replace(
+        options,
+        auto=defaults.auto if options.auto is None else options.auto,
+        vary=tuple(sorted({*options.vary, *defaults.vary})),
+        query=defaults.query if options.query is None else options.query,
+        cookies=defaults.cookies if options.cookies is None else options.cookies,
+        key_by=_unless_false(defaults.key_by if options.key_by is None else options.key_by),
+        guard=_unless_false(defaults.guard if options.guard is None else options.guard),
+        client_ttl=defaults.client_ttl if options.client_ttl is None else options.client_ttl,
+    )
+
+
+def _unless_false(said: Any) -> Any:
+    return None if said is False else said
 
 
 class Rule:

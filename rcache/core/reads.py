@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
-from rcache.core.changes import row_tag
+from rcache.core.changes import row_tag, table_of
+from rcache.core.errors import StrictError
 from rcache.core.schemes import Scheme
 from rcache.core.tags import TagError
 
@@ -15,35 +17,94 @@ class Reads:
     - `tags`: of rows, of whole tables, and of what the schemes say.
     - `schemes`: those that tags were made by; a store has to know them before it stores what carries their tags.
     - `refused`: why the answer must not be stored, each reason once and in order.
+
+    What is gathered here belongs to `outer` as well, within which this began. Where it is strict, a refusal is an error.
     """
 
-    __slots__ = ("refused", "schemes", "tags")
+    __slots__ = ("_is_strict", "_outer", "refused", "schemes", "tags")
 
-    def __init__(self) -> None:
+    def __init__(self, outer: Reads | None = None, *, is_strict: bool = False) -> None:
         self.tags: set[str] = set()
         self.schemes: set[Scheme] = set()
         self.refused: dict[str, None] = {}
+        self._outer = outer
+        self._is_strict = is_strict
 
     def row(self, table: str, pk: tuple[object, ...]) -> None:
         """A row was shown; the whole table where its key makes no tag."""
         try:
-            self.tags.add(row_tag(table, pk))
+            tag = row_tag(table, pk)
         except TagError:
-            self.tags.add(table)
+            tag = table
+        self.add(tag)
 
     def table(self, name: str) -> None:
         """Anything about the table may have been shown."""
-        self.tags.add(name)
+        self.add(name)
 
     def rows(self, scheme: Scheme, values: Mapping[str, object]) -> None:
         """All rows with these values were asked for; the whole table where they make no tag."""
         tag = scheme.tag(values)
         if tag is None:
-            self.tags.add(scheme.table)
+            self.add(scheme.table)
         else:
-            self.tags.add(tag)
+            self.add(tag, scheme)
+
+    def add(self, tag: str, scheme: Scheme | None = None) -> None:
+        """A legal tag, and the scheme that it was made by."""
+        self.tags.add(tag)
+        if scheme is not None:
             self.schemes.add(scheme)
+        if self._outer is not None:
+            self._outer.add(tag, scheme)
 
     def refuse(self, reason: str) -> None:
-        """What was read cannot be followed, for this reason."""
+        """What was read cannot be followed, for this reason. Raises StrictError where somebody wants to know of that at once."""
+        self.exclude(reason)
+        if self.is_strict:
+            raise unfollowed(reason)
+
+    def exclude(self, reason: str) -> None:
+        """The answer is not for others, which is nobody's mistake."""
         self.refused.setdefault(reason)
+        if self._outer is not None:
+            self._outer.exclude(reason)
+
+    def pardon(self, reason: str) -> None:
+        """It was not so after all."""
+        self.refused.pop(reason, None)
+        if self._outer is not None:
+            self._outer.pardon(reason)
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether a refusal is an error here, or in what this is part of."""
+        return self._is_strict or (self._outer is not None and self._outer.is_strict)
+
+
+def unfollowed(reason: str) -> StrictError:
+    """What strict mode says of a refusal."""
+    return StrictError(
+        f"a cached endpoint reads what cannot be followed ({reason}): say what it depends on by depends_on() or "
+        "depends_on_table(), or write auto=False and tags= at its rule"
+    )
+
+
+def coarse(tags: AbstractSet[str], most: int) -> set[str]:
+    """No more than `most` tags that depend on no less: the tables with the most of them are depended on as a whole.
+
+    As many as there are, where they are of more tables than that.
+    """
+    found = set(tags)
+    if len(found) <= most:
+        return found
+    by_table: dict[str, set[str]] = {}
+    for tag in tags:
+        if table := table_of(tag):
+            by_table.setdefault(table, set()).add(tag)
+    for table in sorted(by_table, key=lambda name: (-len(by_table[name]), name)):
+        found -= by_table[table]
+        found.add(table)
+        if len(found) <= most:
+            break
+    return found

@@ -48,13 +48,14 @@ class Changes:
         """What the changes purge."""
         tags, by_table = set[str](), dict[str, list[Change]]()
         for change in changes:
-            table = self._describe(change)
+            table = self.describe(change)
             tags |= tags_of(change, table)
             for name in table.names if change.pk is not None else ():
                 by_table.setdefault(name, []).append(change)
         return Effect(tags, by_table)
 
-    def _describe(self, change: Change) -> TableTags:
+    def describe(self, change: Change) -> TableTags:
+        """How the changed row is named in tags, where nobody knows its table by the table's own name."""
         for tables in self.tables:
             found = tables.describe(change)
             if found is not None:

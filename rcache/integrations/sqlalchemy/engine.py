@@ -21,6 +21,7 @@ from rcache.integrations.sqlalchemy.endings import KEY, RUNNING, WRAPPED, Ending
 from rcache.integrations.sqlalchemy.images import OWN, Images
 from rcache.integrations.sqlalchemy.memory import Memory
 from rcache.integrations.sqlalchemy.pending import Pending
+from rcache.integrations.sqlalchemy.reads.reader import Reader
 from rcache.integrations.sqlalchemy.sql import read
 from rcache.integrations.sqlalchemy.statement import Statement, Vague, Written, dependents, keepers, keyed
 from rcache.integrations.sqlalchemy.states import begin_writing, commits_by_itself, in_transaction
@@ -52,10 +53,12 @@ class Followed(Endings):
         """How often a statement could only be told as a change of its whole table, by reason."""
         self._told: set[str] = set()
         self._memory: Memory | None = None
+        self._reader = Reader(engine, self.find, self.targets)
         self._listeners: list[tuple[str, Callable[..., Any], bool]] = [
             ("before_execute", self._before_execute, True),
             ("after_execute", self._after_execute, False),
             ("before_cursor_execute", self._before_cursor_execute, False),
+            ("before_cursor_execute", self._reader.before_cursor_execute, False),
             ("after_cursor_execute", self._after_cursor_execute, False),
             ("handle_error", self._on_error, False),
             ("commit", self._on_commit, False),
@@ -75,6 +78,7 @@ class Followed(Endings):
         target.cache.changes.tables.append(target.names)
         target.cache.changes.transactions.append(target.joiner)
         self._choose_images()
+        self._reader.forget()
 
     def drop(self, target: Target) -> None:
         """Changes go there no more; where they go nowhere, the engine is as it was before."""
@@ -83,6 +87,7 @@ class Followed(Endings):
             target.cache.changes.tables.remove(target.names)
             target.cache.changes.transactions.remove(target.joiner)
             self._choose_images()
+            self._reader.forget()
             if not self.targets:
                 self._uninstall()
 
@@ -95,8 +100,10 @@ class Followed(Endings):
         for name in WRAPPED:
             setattr(dialect, name, getattr(self, f"_{name}"))
         setattr(dialect, FOLLOWED, self)
+        self._reader.install()
 
     def _uninstall(self) -> None:
+        self._reader.uninstall()
         for name, listener, _ in self._listeners:
             event.remove(self.engine, name, listener)
         for name in _LOSSES:
@@ -246,6 +253,7 @@ class Followed(Endings):
 
     def _schema(self, connection: Connection, sql: str) -> None:
         """DDL: a migration may change whatever it likes. Some databases commit it by itself, and with it what came before."""
+        self._reader.forget()
         by_itself = connection.dialect.name in ("mysql", "mariadb", "oracle", "sqlite")
         self._vague(connection, self._tables(), "DDL", sql, by_itself=by_itself)
 

@@ -57,6 +57,11 @@ class _Mappings:
 _mappings = _Mappings()
 
 
+def mappings_version() -> int:
+    """Another number each time a class has been mapped."""
+    return _mappings.version
+
+
 class Names:
     """The names of one metadata's tables."""
 
@@ -98,6 +103,21 @@ class Names:
         if found is None:
             found = self._described[key] = self._describe(table, mappers, discriminators)
         return found
+
+    def tag(self, table: Table) -> str:
+        """The table's own name in tags: whatever its rows are called besides, changes of them carry it."""
+        found = self.describe(Change(table.key, None))
+        return found.names[0] if found is not None else table.name
+
+    def behind(self, table: Table) -> tuple[str, ...] | None:
+        """The tables that it was declared to be a view of, by name; None where it was not."""
+        self._refresh()
+        for mapper in self._mappers.get(table.key, []):
+            declared = mapper.class_.__dict__.get("__cache_reads__")
+            if declared is not None:
+                return tuple(declared)
+        declared = table.info.get("cache_reads")
+        return None if declared is None else tuple(declared)
 
     def _refresh(self) -> None:
         version = (_mappings.version, len(self.metadata.tables))

@@ -17,7 +17,7 @@ from rcache.cache import Cache
 from rcache.core.changes import Change
 from rcache.core.errors import BackendError
 from rcache.core.schemes import NO_EFFECT, Effect
-from rcache.current import request_scope
+from rcache.current import current_reads, request_scope
 from rcache.engine.holds import Hold
 from rcache.integrations.sqlalchemy.waiting import carry_out
 
@@ -150,6 +150,9 @@ class Pending:
         scope = request_scope.get()
         if scope is not None and scope.tags is not None:
             scope.refusal = UNCOMMITTED
+        reads = current_reads()
+        if reads is not None:
+            reads.exclude(UNCOMMITTED)
 
     # Savepoints
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Dialect
@@ -16,7 +17,19 @@ from rcache.integrations.sqlalchemy.pending import Circle, Pending, Source
 class Target:
     """Where changes of one metadata's tables go."""
 
-    def __init__(self, names: Names, cache: Cache, *, is_strict: bool, is_uncommitted: bool) -> None:
+    def __init__(
+        self,
+        names: Names,
+        cache: Cache,
+        *,
+        is_strict: bool,
+        is_uncommitted: bool,
+        views: Mapping[str, Sequence[str]],
+        functions: Mapping[str, Sequence[str]],
+    ) -> None:
+        """`views`, `functions`: the tables that each reads, by its name in lower case."""
+        self.views = views
+        self.functions = functions
         self.names = names
         self.cache = cache
         self.is_strict = is_strict

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, Literal
 
 from sqlalchemy import Engine, MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -17,6 +19,8 @@ from rcache.integrations.sqlalchemy.target import Target
 
 ImageSource = Literal["strict", "memory"]
 Durable = Literal["outbox"]
+
+_NOTHING: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
 
 
 class Tracking:
@@ -62,6 +66,8 @@ def track(
     images: ImageSource = "strict",
     uncommitted: bool = False,
     durable: Durable | None = None,
+    views: Mapping[str, Sequence[str]] = _NOTHING,
+    functions: Mapping[str, Sequence[str]] = _NOTHING,
 ) -> Tracking:
     """Every COMMIT on the engine flushes exactly what the rows of the metadata's tables were shown in that it changed.
 
@@ -75,6 +81,10 @@ def track(
       from the cache while it lasts.
     - `durable`: `"outbox"` commits what is to be flushed along with what has changed, in the table `rcache_outbox` of the metadata;
       `drain` then flushes what a process left that died while Redis could not be reached. Two statements more per COMMIT.
+    - `views`: the tables behind each view that queries name, as `{"v_orders": ("orders", "customer")}`; a mapped class says it as
+      `__cache_reads__ = ("orders", "customer")`, a Table in `info={"cache_reads": ...}`.
+    - `functions`: SQL functions that give the same for the same arguments, with the tables that they read:
+      `{"slug": (), "order_total": ("orders",)}`.
 
     Raises ConfigurationError where it cannot work.
     """
@@ -86,11 +96,26 @@ def track(
         raise ConfigurationError(f"track(engine, Base.metadata): {metadata!r} is no MetaData")
     root = _root(engine)
     followed: Followed = getattr(root.dialect, FOLLOWED, None) or Followed(root)
-    target = Target(Names(metadata), cache or only_cache(), is_strict=images == "strict", is_uncommitted=uncommitted)
+    target = Target(
+        Names(metadata),
+        cache or only_cache(),
+        is_strict=images == "strict",
+        is_uncommitted=uncommitted,
+        views={name.lower(): _names("views", name, reads) for name, reads in views.items()},
+        functions={name.lower(): _names("functions", name, reads) for name, reads in functions.items()},
+    )
     followed.add(target)
     if durable == "outbox":
         followed.outbox = Outbox(metadata)
     return Tracking(followed, target)
+
+
+def _names(option: str, name: str, tables: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(tables, str) or not all(isinstance(each, str) for each in tables):
+        raise ConfigurationError(
+            f"{option}={{{name!r}: {tables!r}}} must name tables, as {option}={{{name!r}: ('orders',)}}"
+        )
+    return tuple(tables)
 
 
 def untrack(engine: Engine | AsyncEngine, metadata: MetaData | None = None, *, cache: Cache | None = None) -> None:
