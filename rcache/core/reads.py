@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 from rcache.core.changes import row_tag, table_of
@@ -75,6 +75,13 @@ class Reads:
         self.refused.pop(reason, None)
         if self._outer is not None:
             self._outer.pardon(reason)
+
+    def chain(self) -> Iterator[Reads]:
+        """This one, and those that it is part of."""
+        found: Reads | None = self
+        while found is not None:
+            yield found
+            found = found._outer
 
     @property
     def is_strict(self) -> bool:

@@ -18,8 +18,9 @@ from rcache.core.reads import Reads
 OLDER: Final = "a session that had loaded objects before"
 
 _SESSION: Final = "rcache_session"
+"""Where a connection keeps whose it is."""
 _SEEN: Final = "rcache_seen_by"
-"""Where a connection keeps whose it is, and which gathering has looked at that session."""
+"""Where a session keeps which gathering has looked at it last."""
 
 
 class Sessions:
@@ -47,16 +48,21 @@ def _on_begin(session: Session, transaction: Any, connection: Connection) -> Non
 
 def look(connection: Connection, reads: Reads) -> None:
     """Refuses where the connection's session had objects before its first statement in this gathering."""
-    info = connection.info
-    if info.get(_SEEN) is reads:
-        return
-    info[_SEEN] = reads
-    session, owner = info.get(_SESSION, (None, None))
+    session, owner = connection.info.get(_SESSION, (None, None))
     if session is None or owner() is not connection:  # nobody's, or that of a session before
         return
     found = session()
-    if found is not None and any(not inspected(each).expired for each in found.identity_map.values()):
-        reads.refuse(OLDER)
+    if found is None or (seen := found.info.get(_SEEN)) is reads:
+        return
+    known = list(seen.chain()) if seen is not None else []
+    if reads in known:  # which one within it has looked at since
+        return
+    found.info[_SEEN] = reads
+    if any(not inspected(each).expired for each in found.identity_map.values()):
+        if any(each in known for each in reads.chain()):  # what is around this one has seen it all
+            reads.refused.setdefault(OLDER)
+        else:
+            reads.refuse(OLDER)
 
 
 sessions = Sessions()
