@@ -18,12 +18,11 @@ Finder = Callable[[Table], str | None]
 class Part(NamedTuple):
     """A table that objects of a class have a part in.
 
-    - `name`: its name in tags. `prefix`: what stands before the key in the tag of its row.
+    - `name`: its name in tags.
     - `attributes`: those that hold its primary key; None where that is the object's identity, and of one column.
     """
 
     name: str
-    prefix: str
     attributes: tuple[str, ...] | None
 
 
@@ -33,6 +32,8 @@ class Entities:
     def __init__(self) -> None:
         self._finders: list[Finder] = []
         self._parts: dict[Any, tuple[Part, ...]] = {}
+        self._prefixes: dict[Any, str] = {}
+        """What stands before the key in the tag of an object's only row."""
 
     def add(self, finder: Finder) -> None:
         """Tables that it knows count from here on."""
@@ -40,44 +41,42 @@ class Entities:
             event.listen(Mapper, "load", self._on_load, raw=True)
             event.listen(Mapper, "refresh", self._on_refresh, raw=True)
         self._finders.append(finder)
-        self._parts = {}
+        self.forget()
 
     def remove(self, finder: Finder) -> None:
         """They count no more."""
         self._finders.remove(finder)
-        self._parts = {}
+        self.forget()
         if not self._finders:
             event.remove(Mapper, "load", self._on_load)
             event.remove(Mapper, "refresh", self._on_refresh)
 
     def forget(self) -> None:
         """What tables are called may have changed."""
-        self._parts = {}
+        self._parts, self._prefixes = {}, {}
 
     def _on_load(self, state: Any, context: Any) -> None:
         reads = gathering.get()
-        if reads is not None:
+        if reads is None:
+            return
+        prefix = self._prefixes.get(state.manager.class_)
+        if prefix is not None and type(key := state.key[1][0]) is int:  # nearly always, and a legal tag without a look
+            reads.add(f"{prefix}{key}")
+        else:
             self._note(reads, state)
 
     def _on_refresh(self, state: Any, context: Any, names: Any) -> None:
-        reads = gathering.get()
-        if reads is not None:
-            self._note(reads, state)
+        self._on_load(state, context)
 
     def _note(self, reads: Reads, state: Any) -> None:
         kind = state.manager.class_
         parts = self._parts.get(kind)
         if parts is None:
             parts = self._parts[kind] = self._parts_of(state.mapper)
-        for name, prefix, attributes in parts:
-            if attributes is None:
-                key = state.key[1][0]
-                if type(key) is int:  # which makes a legal tag
-                    reads.tags.add(f"{prefix}{key}")
-                else:
-                    reads.row(name, (key,))
-                continue
-            values = tuple([state.dict.get(attribute) for attribute in attributes])
+            if len(parts) == 1 and parts[0].attributes is None:
+                self._prefixes[kind] = f"{parts[0].name}:"
+        for name, attributes in parts:
+            values = state.key[1] if attributes is None else tuple([state.dict.get(each) for each in attributes])
             if None in values:
                 reads.table(name)
             else:
@@ -91,7 +90,7 @@ class Entities:
                 continue
             name = next((name for finder in self._finders if (name := finder(table)) is not None), None)
             if name is not None:
-                found.append(Part(name, f"{name}:", _attributes(mapper, table)))
+                found.append(Part(name, _attributes(mapper, table)))
         return tuple(found)
 
 

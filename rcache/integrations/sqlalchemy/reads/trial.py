@@ -111,7 +111,9 @@ def _trials() -> dict[str, tuple[Any, Callable[[Reads], None]]]:
         "alternatives": (
             select(b.id).where(or_(b.author_id.in_([1, 2]), b.title.is_(None))),
             _asks(
-                *[("b", each, "id author_id title") for each in ({"author_id": 1}, {"author_id": 2}, {"title": None})]
+                ("b", {"author_id": 1}, "id author_id title"),
+                ("b", {"author_id": 2}, "id author_id title"),
+                ("b", {"title": None}, "id author_id title"),
             ),
         ),
         "an inner join": (

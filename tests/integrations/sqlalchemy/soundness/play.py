@@ -14,9 +14,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from rcache import Cache
-from rcache.core.changes import Change, families, tags_of
+from rcache.core.changes import Change, families
 from rcache.core.reads import Reads
-from rcache.core.schemes import scheme_tags
+from rcache.core.schemes import Effect
 from rcache.current import gathering
 from rcache.integrations.sqlalchemy import Tracking, track
 from tests.integrations.sqlalchemy.harness import enforce_foreign_keys
@@ -104,9 +104,10 @@ class World:
             models.fill(session, self.rng)
         self.cache = Cache("memory://")
         self.tracking: Tracking = track(self.engine, models.Base.metadata, cache=self.cache)
-        self.changes: list[Change] = []
-        self._tags = self.cache.changes.tags
-        self.cache.changes.tags = self._note  # type: ignore[method-assign]
+        self.effects: list[Effect] = []
+        followed = self.tracking._followed
+        self._effect = followed.effect
+        followed.effect = self._note  # type: ignore[method-assign]
         self.kept: list[Kept] = []
         self._sent: list[str] = []
         event.listen(self.engine, "before_cursor_execute", self._on_statement)
@@ -130,10 +131,10 @@ class World:
         finally:
             raw.close()
 
-    def _note(self, changes: Iterable[Change]) -> tuple[str, ...]:
-        made = list(changes)
-        self.changes += made
-        return self._tags(made)
+    def _note(self, cache: Cache, changes: Sequence[Change]) -> Effect:
+        effect = self._effect(cache, changes)
+        self.effects.append(effect)
+        return effect
 
     def close(self) -> None:
         self.tracking.untrack()
@@ -156,15 +157,12 @@ class World:
             gathering.reset(token)
 
     def flushed_tags(self, kept: Sequence[Kept]) -> frozenset[str]:
-        """What the changes purge, with every scheme in use."""
+        """What the COMMITs purge, with every scheme in use."""
         schemes = {scheme for each in kept for scheme in each.reads.schemes}
         tags: set[str] = set()
-        for change in self.changes:
-            table = self.cache.changes._describe(change)
-            tags |= tags_of(change, table)
-            for scheme in schemes:
-                if scheme.table in table.names:
-                    tags |= scheme_tags(change, scheme)
+        for effect in self.effects:
+            known = {name: frozenset(each for each in schemes if each.table == name) for name in effect.tables}
+            tags |= {*effect.tags, *effect.made_by(known)}
         return frozenset(tags)
 
     def play(self, writes: int, kinds: Sequence[str], tally: Tally | None = None) -> Tally:
@@ -172,19 +170,19 @@ class World:
         tally = tally or Tally()
         for _ in range(writes):
             name = self.rng.choice(kinds)
-            self.changes.clear()
+            self.effects.clear()
             try:
                 KINDS[name](self.engine, self.rng)
             except IntegrityError:
                 tally.refused += 1
-                self.changes.clear()
+                self.effects.clear()
             tally.writes += 1
             self._judge(name, tally)
         return tally
 
     def _judge(self, write: str, tally: Tally) -> None:
         tags = self.flushed_tags(self.kept)
-        changed = {name for change in self.changes for name in self.cache.changes._describe(change).names}
+        changed = {tag for effect in self.effects for tag in effect.tags}
         before, self._contents = self._contents, self._look()
         touched = {name for name, held in self._contents.items() if before[name] != held}
         for index, each in enumerate(self.kept):
