@@ -8,7 +8,7 @@ RUN := .venv/bin/python -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo serve test lint redis-server postgresql wrk long chaos soak fleet bench clean
+.PHONY: help demo serve test lint redis-server postgresql mariadb wrk long chaos soak fleet bench clean
 
 help:
 	@echo "make demo    see it work: a shop, its cache, and a story in the terminal"
@@ -30,7 +30,7 @@ serve: .venv/demo.installed
 	@$(RUN) uvicorn --factory examples.shop.app:create_app --port $(PORT)
 
 # Tests wait more than they compute, so there are more workers than a small machine has processors.
-test: redis-server postgresql lint
+test: redis-server postgresql mariadb lint
 	$(RUN) pytest -m "not long" -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/dev.installed
@@ -39,8 +39,9 @@ lint: .venv/dev.installed
 	$(RUN) mypy
 	.venv/bin/lint-imports
 
-long: redis-server postgresql .venv/bench.installed
+long: redis-server postgresql mariadb .venv/bench.installed
 	$(RUN) pytest -m long --hypothesis-profile=random
+	$(RUN) tests.integrations.sqlalchemy
 	$(RUN) tests.chaos --anew
 	$(RUN) tests.chaos.soak
 	$(RUN) benchmarks.fleet
@@ -62,6 +63,9 @@ redis-server:
 
 postgresql:
 	@scripts/require initdb postgresql postgresql-server
+
+mariadb:
+	@scripts/require mariadbd mariadb-server mariadb-server
 
 wrk:
 	@scripts/require wrk wrk wrk

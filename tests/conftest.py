@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.clusters import Cluster
+from tests.mariadb import MariadbServer
 from tests.postgres import PostgresServer
 from tests.sentinels import Sentinels
 from tests.servers import RedisServer
@@ -41,6 +42,14 @@ def cluster() -> Iterator[Cluster]:
     made = Cluster()
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariadbServer]:
+    """A MariaDB that tests share; each takes a database of its own, and none stops it."""
+    server = MariadbServer()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -107,6 +107,12 @@ class PostgresServer:
         commands = [part for statement in statements for part in ("-c", statement)]
         return self._run("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *where, *commands).strip()
 
+    def dump(self, database: str) -> str:
+        """All that it has been told of itself: every table, function and trigger, without the rows."""
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-d", database]
+        lines = self._run("pg_dump", "--schema-only", *where).splitlines()
+        return "\n".join(line for line in lines if not line.startswith(("--", "\\")))
+
     def create_database(self, name: str) -> str:
         """A database of that name, which did not exist; its name."""
         self.execute(f'CREATE DATABASE "{name}"')

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Scope
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which what has not come is missing: only a test that fails waits this long."""
 
 EPOCH = 1_800_000_000.0

@@ -163,7 +163,8 @@ class Keeper:
     async def freshen(self, headers: RawHeaders, merged: RawHeaders, verdict: Verdict) -> tuple[Entry, str | None]:
         """The former entry with the fields of a 304 (RFC 9111 §4.3.4), and why it was not stored.
 
-        It keeps its tags and gains those of this run: what it was made of then still speaks in it.
+        It keeps its tags and gains those of this run: what it was made of then still speaks in it. Where it gains none it
+        keeps its start too: it is no younger for having been validated by dates of whole seconds.
         """
         former = self._errand.former
         assert former is not None  # noqa: S101 (whoever calls asked whether it still holds)
@@ -175,6 +176,8 @@ class Keeper:
         kept = stored_headers(merged, verdict.directives)
         entry = self._entry(former.status, kept, own, tags, verdict, length=former.length)
         entry.body, entry.coding = former.body, former.coding
+        if len(tags) == len(former.tags):  # a new one may have been purged since
+            entry.start = former.start
         refusal = verdict.reason if reason is None else reason[0]
         if refusal is not None:
             self.note(refusal)

@@ -11,7 +11,6 @@ from rcache.core import cache_status
 from rcache.core.changes import without_families
 from rcache.core.coding import decode
 from rcache.core.entry import Entry
-from rcache.core.freshness import date_values
 from rcache.core.headers import RawHeaders, joined, without
 from rcache.core.negotiation import coded_etag, coded_headers, plain_headers, takes
 from rcache.core.ranges import partial
@@ -76,9 +75,9 @@ def selected(
     """
     method, asked, now = scope["method"], scope["headers"], cache.clock.time()
     # By the clock that clients are told and by the store's, of which each may go behind the other, or have been set back.
-    moments = (entry.stored_at, now - max(0.0, present - entry.stored_at))
+    received = (entry.stored_at, now - max(0.0, present - entry.stored_at))
     if status < 300 and method != "POST":
-        if not_modified(asked, etag, entry.last_modified, now, dated=dated(entry, max(moments))):
+        if not_modified(asked, etag, entry.last_modified, now, stored=entry.headers, received=max(received)):
             return 304, not_modified_headers(headers), b""
         if etag != entry.etag and not_modified(asked, entry.etag, None, now):
             # The plain body went to those who came while it was made; the 304 names what its client holds (§15.4.5).
@@ -86,19 +85,11 @@ def selected(
             return 304, not_modified_headers(held), b""
     if status == 200 and method == "GET":
         # The date of an entry with two representations does not tell one from the other (§8.8.1).
-        modified, made_at = entry.last_modified if entry.coding is None else None, min(moments) - entry.initial_age
+        modified, made_at = entry.last_modified if entry.coding is None else None, min(received) - entry.initial_age
         part = partial(asked, headers, body, etag=etag, last_modified=modified, made_at=made_at, now=now)
         if part is not None:
             return part
     return status, headers, body
-
-
-def dated(entry: Entry, received: float) -> float | None:
-    """What a date is compared with where there is no Last-Modified: Date, or else when it came (RFC 9111 §4.3.2).
-
-    Of several Dates the last: whoever may hold another answer is sent this one.
-    """
-    return None if entry.last_modified is not None else max(date_values(entry.application_headers, received))
 
 
 def represented(headers: Pairs, entry: Entry, asked: RawHeaders) -> tuple[Pairs, bytes, bytes | None]:

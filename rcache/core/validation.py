@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Final
 
 from rcache.core.dates import parse_http_date
+from rcache.core.freshness import date_values
 from rcache.core.headers import OWS, RawHeaders, joined, split_list, values, without
 from rcache.core.keys import prefixed
 from rcache.core.storing import stored_headers
@@ -86,14 +87,16 @@ def not_modified(
     last_modified: bytes | None,
     now: float,
     *,
-    dated: float | None = None,
+    stored: RawHeaders = (),
+    received: float | None = None,
 ) -> bool:
     """Whether a GET or HEAD with these headers is answered by 304, in the order of precedence of RFC 9110 §13.2.2.
 
     If-None-Match, where present, decides alone. If-Modified-Since is compared with Last-Modified, and ignored where
-    either is no date or it is repeated. Where there is no Last-Modified it is compared with `dated`, if that is given:
-    the response's Date, or when it was received (RFC 9111 §4.3.2), in seconds since the epoch. Not rounded down the
-    latter is safe: whoever holds another response of the same second is answered in full.
+    either is no date or it is repeated. Where there is no Last-Modified it is compared with the Date of the `stored` fields,
+    the last of several, or else with when that response was `received`, if that is given (RFC 9111 §4.3.2), in seconds
+    since the epoch. Not rounded down the latter is safe: whoever holds another response of the same second is answered in
+    full.
     """
     if (if_none_match := joined(request_headers, b"if-none-match")) is not None:
         return etag_matches(if_none_match, etag)
@@ -101,7 +104,10 @@ def not_modified(
     if len(since) != 1:
         return False
     since_time = parse_http_date(since[0].strip(OWS), now)
-    modified_time = dated if last_modified is None else parse_http_date(last_modified.strip(OWS), now)
+    if last_modified is not None:
+        modified_time = parse_http_date(last_modified.strip(OWS), now)
+    else:
+        modified_time = None if received is None else max(date_values(stored, received))
     return since_time is not None and modified_time is not None and modified_time <= since_time
 
 

@@ -5,10 +5,12 @@ A thread, because a process may have several event loops, or a new one for each 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import threading
 import weakref
+from collections.abc import Iterator
 from typing import Final
 
 from rcache.clock import Clock
@@ -45,6 +47,7 @@ class Follower:
         self._pause = 0.0
         self._is_told = False
         self._stopped = threading.Event()
+        self._lock = threading.Lock()
         self._thread = threading.Thread(
             target=_run, args=(weakref.ref(self), log, self._stopped), name="rcache-near", daemon=True
         )
@@ -74,10 +77,11 @@ class Follower:
         head = self._log.join(self.node, self._counter, self._lease, self._is_strict)
         if head is None:
             return False
-        self._near.join(head, sent, self._lease)
+        with self._following():
+            self._near.join(head, sent, self._lease)
+            self.joined.set()
         self._renew_at = sent + self._lease / RENEWALS
         self._behind = None
-        self.joined.set()
         return True
 
     def _renew(self) -> None:
@@ -85,8 +89,9 @@ class Follower:
         sent = self._boottime()
         tail = self._near.tail
         head = self._log.renew(self.node, self._counter, tail)
-        if head is None or not self._near.renew(head, sent, self._lease):
-            raise DoubtError("its lease had lapsed, or the log is another one")
+        with self._following():
+            if head is None or not self._near.renew(head, sent, self._lease):
+                raise DoubtError("its lease had lapsed, or the log is another one")
         if head.number > tail and self._behind is None:
             self._behind = head.number, sent
         elif self._behind is not None and tail >= self._behind[0]:
@@ -97,20 +102,32 @@ class Follower:
 
     def apply(self, records: list[Record]) -> None:
         """Takes in what was read; what strict writers wait for is acknowledged at once."""
-        if not self._near.apply(records):
-            raise DoubtError("it lost its place in the log")
+        with self._following():
+            if not self._near.apply(records):
+                raise DoubtError("it lost its place in the log")
         self._pause = 0.0
         self._is_told = False
         if self._is_strict and any(record.is_awaited for record in records):
             self._renew_at = 0.0
 
+    @contextlib.contextmanager
+    def _following(self) -> Iterator[None]:
+        """What is done to the near cache is done before this was stopped or not at all: somebody else may follow by then."""
+        with self._lock:
+            if self._stopped.is_set():
+                raise DoubtError("nobody wants it any more")
+            yield
+
     def doubt(self, error: Exception) -> None:
         """Lets go of everything; the next turn joins anew."""
-        self.joined.clear()
-        self._near.doubt()
+        with self._lock:
+            if self._stopped.is_set():
+                return
+            self.joined.clear()
+            self._near.doubt()
         if isinstance(error, DoubtError):
             logger.info("the near cache begins anew: %s", error)
-        elif not self._is_told and not self._stopped.is_set():
+        elif not self._is_told:
             self._is_told = True
             unforeseen = None if isinstance(error, BackendError) else error
             logger.warning("nothing is kept near until the log can be followed: %s", error, exc_info=unforeseen)
@@ -122,9 +139,10 @@ class Follower:
 
     def stop(self, timeout: float = 5.0) -> None:
         """Serves nothing from now on, leaves, and ends the thread. Blocks."""
-        self._stopped.set()
-        self.joined.clear()
-        self._near.doubt()
+        with self._lock:
+            self._stopped.set()
+            self.joined.clear()
+            self._near.doubt()
         self._log.close()
         if self._thread is not threading.current_thread():
             self._thread.join(timeout)

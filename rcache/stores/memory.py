@@ -257,7 +257,7 @@ class MemoryStore:
         guard = self._guards[shard_of(table, self.shards)]
         known = guard.schemes.setdefault(table, {})
         if objection not in ("held", "abandoned"):
-            known.update(dict.fromkeys(unknown, max(guard.born, guard.marks.get(table, 0))))
+            known.update(dict.fromkeys(unknown, guard.marks.get(table, 0)))
         return known
 
     def _registered(self, tables: Sequence[str]) -> Schemes:

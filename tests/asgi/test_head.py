@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
-from rcache import Cache
+from rcache import Cache, CacheMiddleware
 from tests.asgi.origin import Reply, standing
-from tests.support import HandClock
+from tests.support import HandClock, RawClient
 
 FRESH = ("cache-control", "max-age=60")
 V1 = (FRESH, ("etag", '"v1"'))
@@ -96,6 +97,7 @@ async def test_a_stale_answer_covers_for_an_application_that_fails_to_answer_a_h
         head = await client.head("/")
     assert (head.status, head.body, head.get("x-old"), head.get("age")) == (200, b"", "1", "61")
     assert (head.cache, head.get("content-length"), origin.last.method) == (told, "4", "HEAD")
+    assert len(head.messages) == 2  # what the application said goes nowhere
     assert ("a stale answer covered for it" in caplog.text) is (failure.error is not None)
     assert (await client.head("/", {"if-none-match": "*"})).status == 304
 
@@ -107,6 +109,28 @@ async def test_the_failure_of_a_head_is_told_where_nothing_may_cover_for_it(cach
     assert (await client.head("/")).status == 503
     with pytest.raises(RuntimeError, match="down"):
         await client.head("/")
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_an_application_that_raises_after_it_began_to_answer_a_head_is_covered_for_only_if_it_said_an_error(
+    cache: Cache, clock: HandClock, status: int
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        is_head = scope["method"] == "HEAD"
+        headers = [(name.encode(), value.encode()) for name, value in LENIENT]
+        await send({"type": "http.response.start", "status": status if is_head else 200, "headers": headers})
+        if is_head:
+            raise RuntimeError("down")
+        await send({"type": "http.response.body", "body": b"body"})
+
+    client = RawClient(CacheMiddleware(app, cache=cache, standard=True))
+    await client.get("/")
+    clock.advance(61)
+    if status == 503:
+        assert (await client.head("/")).get("age") == "61"
+    else:
+        with pytest.raises(RuntimeError, match="down"):
+            await client.head("/")
 
 
 async def test_an_application_that_raises_is_covered_for_without_a_directive_where_that_is_allowed(

@@ -170,6 +170,29 @@ async def test_a_validated_answer_keeps_its_tags(cache: Cache, clock: HandClock)
     assert not (await client.get("/")).is_hit
 
 
+async def test_a_purge_that_took_its_number_before_an_answer_was_validated_wins_too(
+    cache: Cache, clock: HandClock
+) -> None:
+    """On a Cluster its marks are raised a moment later. The application's dates have whole seconds, and it notices nothing."""
+    gate = Gate()
+    rules = [Rule("/", tags=["book"])]
+    dated = [("last-modified", YESTERDAY), ("cache-control", "max-age=60")]
+    client, origin = standing(
+        cache, Reply(headers=dated), Reply(304, gate=gate), Reply(headers=V2, body=b"new"), standard=False, rules=rules
+    )
+    await client.get("/")
+    clock.advance(61)
+    purge = await cache.invalidate("another")  # the number is taken
+    waiting = client.start("/")
+    await gate.reached()
+    assert purge.sequence is not None
+    cache.store._raise_mark("book", purge.sequence)  # type: ignore[attr-defined]
+    gate.open()
+    assert (await waiting.finish()).body == b"body"
+    assert (await client.get("/")).body == b"new"
+    assert origin.last.get("if-modified-since") is None
+
+
 async def test_requests_that_meet_a_stale_answer_share_one_validation(cache: Cache, clock: HandClock) -> None:
     gate = Gate()
     client, origin = standing(cache, Reply(headers=V1), Reply(304, gate=gate))

@@ -9,7 +9,7 @@ from benchmarks import fleet
 
 def test_every_simulated_node_reads_every_record_and_strict_purges_wait_for_them(monkeypatch: pytest.MonkeyPatch):
     """`measure` raises where a record was not read by all."""
-    monkeypatch.setattr(fleet, "LEASE", 0.8)
+    monkeypatch.setattr(fleet, "LEASE", 1.2)
     monkeypatch.setattr(fleet, "IDLE", 0.5)
     result = fleet.measure((1, 7), purges=10)
     for mode in ("fast", "strict"):

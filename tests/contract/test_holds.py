@@ -211,6 +211,21 @@ async def test_a_renewal_that_does_not_find_its_hold_places_it_again(harness: Ha
     await fill(store, BOOK, b"new", "book:1")
 
 
+@pytest.mark.parametrize("did", ["hold", "purge"])
+async def test_who_only_ever_wrote_remembers_too_that_there_was_something_to_lose(harness: Harness, did: str) -> None:
+    """Others may hold what is lost with everything, and nobody who has only just begun knows of it."""
+    other, store = await harness.make(quarantine=LASTS), await harness.second()
+    if did == "hold":
+        await store.hold(["book:2"], "t1", LASTS, TIMEOUT)
+    else:
+        await begin(other, BOOK)
+        await purge(store, "book:2")
+    newcomer = await harness.second()
+    await harness.forget_everything()
+    await store.hold(["book:2"], "t1", LASTS, TIMEOUT)
+    assert (await missing(newcomer, BOOK)).reason == "quarantine"
+
+
 async def test_a_hold_needs_nothing_to_have_been_before(harness: Harness) -> None:
     store = await harness.make(shards=3)
     await store.hold(["book:1"], "t1", LASTS, TIMEOUT)

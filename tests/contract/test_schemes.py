@@ -16,10 +16,10 @@ from tests.contract.support import TIMEOUT, Question, begin, body_of, budget, ma
 BY_AUTHOR = Scheme("book", ("author_id",), frozenset({"author_id", "title"}))
 BY_YEAR = Scheme("book", ("year",))
 LINES = Scheme("line", ("order_id",))
-LIST = Question("/books?author=1")
-OTHER = Question("/books?author=2")
+LIST = Question("/authors/1")  # whose implicit tag lies in another shard than its table
+OTHER = Question("/authors/2")
 LASTS = 20.0
-SHARDS = 4
+SHARDS = 16
 
 
 def tag_of(scheme: Scheme, value: object = 1) -> str:

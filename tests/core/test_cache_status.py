@@ -1,6 +1,7 @@
 import re
 
 import pytest
+from http_sf import parse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,23 @@ def test_every_field_is_valid(reason, stored, collapsed, detail):
     match = FIELD.fullmatch(forward(reason, stored=stored, collapsed=collapsed, detail=detail))
     assert match is not None
     assert (match[1] is not None, match[2] is not None, match[3] is not None) == (stored, collapsed, detail is not None)
+
+
+@given(
+    st.sampled_from(FORWARD_REASONS),
+    st.none() | st.integers(100, 599),
+    st.booleans(),
+    st.booleans(),
+    st.none() | st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)),
+)
+def test_what_is_printed_is_read(reason, status, stored, collapsed, detail):
+    """By the library that reads structured fields."""
+    field = forward(reason, status=status, stored=stored, collapsed=collapsed, detail=detail)
+    [(name, said)] = parse(field, tltype="list")
+    expected = {"fwd": reason, "fwd-status": status, "stored": stored or None, "collapsed": collapsed or None}
+    expected = {key: value for key, value in (expected | {"detail": detail}).items() if value is not None}
+    assert str(name) == "rcache"
+    assert {key: value if isinstance(value, int) else str(value) for key, value in said.items()} == expected
 
 
 def test_a_reason_that_the_rfc_does_not_know_is_a_key_error():

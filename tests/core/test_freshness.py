@@ -256,6 +256,11 @@ def test_any_bytes_have_a_lifetime_and_an_age(headers, status):
     assert 0.0 <= initial_age(headers, NOW) <= MAX_DELTA
 
 
+@given(st.integers(0, 2**40), st.lists(st.binary(max_size=9), max_size=2))
+def test_an_age_that_is_printed_is_read_whatever_follows_it(seconds, more):
+    assert initial_age([(b"age", b",".join([b"%d" % seconds, *more]))], NOW) == min(seconds, MAX_DELTA)
+
+
 moments = st.integers(-(10**9), 10**9)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rcache.core.changes import Change, families
 from rcache.core.reads import Reads
-from rcache.core.schemes import Scheme, scheme, scheme_tags
+from rcache.core.schemes import MOST_TAGS, Effect, Scheme, needed, scheme, scheme_tags
 from rcache.core.tags import MAX_TAG_BYTES
 
 BY_AUTHOR = Scheme("book", ("author_id",), frozenset({"author_id", "title"}))
@@ -103,3 +103,17 @@ def test_what_makes_no_tag_is_read_as_the_whole_table() -> None:
     assert reads.tags == {"book", "author", "author:1", BY_AUTHOR.tag({"author_id": 1})}
     assert reads.schemes == {BY_AUTHOR}
     assert list(reads.refused) == ["random()"]
+
+
+def test_what_carries_its_table_s_tag_needs_no_scheme() -> None:
+    lines = Scheme("line", ("order_id",))
+    assert needed([BY_AUTHOR, ALL, lines], ["line", "book:1"]) == {"book": [BY_AUTHOR, ALL]}
+
+
+def test_an_effect_of_too_many_tags_is_one_on_everything_that_has_values() -> None:
+    changes = [Change("book", (n,), "insert", None, {"author_id": n}) for n in range(MOST_TAGS + 1)]
+    effect = Effect(["book"], {"book": changes})
+    assert effect.made_by({"book": frozenset([BY_AUTHOR])}) == {"book?*"}
+    fewer = Effect(["book"], {"book": changes[:-1]})
+    assert len(fewer.made_by({"book": frozenset([BY_AUTHOR])})) == MOST_TAGS
+    assert effect.widest == ("book", "book?*")

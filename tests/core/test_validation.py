@@ -196,18 +196,22 @@ def test_if_modified_since_is_read_in_every_form_of_dates(date):
 
 def test_without_last_modified_date_or_its_arrival_counts():
     """RFC 9111 §4.3.2."""
-    made = {"etag": b'"a"', "last_modified": None, "now": NOW, "dated": NOW - 100}
+    made = {"etag": b'"a"', "last_modified": None, "now": NOW, "received": NOW - 100}
     assert not_modified([since(100)], **made)
     assert not not_modified([since(101)], **made)
     assert not not_modified([(b"if-modified-since", b"garbage")], **made)
     assert not not_modified([(b"if-none-match", b'"b"'), since(0)], **made)
     assert not not_modified([], **made)
-    assert not not_modified([since(100)], **made | {"dated": NOW - 99.5})
+    assert not not_modified([since(100)], **made | {"received": NOW - 99.5})
+    dates = [(b"date", format_http_date(NOW - seconds)) for seconds in (150, 120)]
+    assert not_modified([since(120)], **made, stored=dates)
+    assert not not_modified([since(121)], **made, stored=dates)
+    assert not_modified([since(100)], **made, stored=[(b"date", b"garbage")])
 
 
 def test_last_modified_comes_before_both_even_if_it_is_no_date():
-    assert not not_modified([since(100)], None, format_http_date(NOW), NOW, dated=NOW - 200)
-    assert not not_modified([since(100)], None, b"garbage", NOW, dated=NOW - 200)
+    assert not not_modified([since(100)], None, format_http_date(NOW), NOW, received=NOW - 200)
+    assert not not_modified([since(100)], None, b"garbage", NOW, received=NOW - 200)
 
 
 @given(

@@ -34,6 +34,15 @@ def test_any_bytes_have_names_or_none(values):
     assert names is None or names == tuple(sorted(set(names)))
 
 
+tokens = st.text("abcXYZ019-_.!", min_size=1, max_size=8).filter(lambda name: name != "*")
+
+
+@given(st.lists(st.lists(tokens, max_size=3), max_size=3), st.sampled_from([",", ", ", " ,\t", ",,"]))
+def test_names_that_are_printed_are_read_on_any_lines(names, separator):
+    printed = lines(*(separator.join(some).encode() for some in names))
+    assert vary_names(printed) == tuple(sorted({name.lower() for some in names for name in some}))
+
+
 name_tuples = st.lists(st.sampled_from("abcde"), max_size=4).map(lambda names: tuple(sorted(set(names))))
 
 

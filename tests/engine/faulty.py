@@ -11,7 +11,7 @@ from rcache.core.errors import BackendError
 from rcache.core.schemes import Schemes
 from rcache.stores.memory import MemoryStore
 
-PATIENCE = 10.0  # seconds until what never happens is an error
+PATIENCE = 30.0  # seconds until what never happens is an error
 
 
 class FaultyStore(MemoryStore):

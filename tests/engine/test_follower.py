@@ -26,7 +26,7 @@ from tests.support import EPOCH, HandClock
 
 BOOK = Question("/book/1")
 LEASE = 4.0
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 class HandLog:
@@ -41,6 +41,7 @@ class HandLog:
         self.left: Queue[str] = Queue()
         self.failure: Exception | None = None
         self.refuses = False
+        self.before_join: Callable[[], None] = lambda: None
         self.before_renewal: Callable[[], None] = lambda: None
         self.closes = 0
 
@@ -48,6 +49,7 @@ class HandLog:
         self.joins.put((node, counter, lease, is_strict))
         if self.failure is not None:
             raise self.failure
+        self.before_join()
         return self.head
 
     def renew(self, node: str, counter: int, tail: int) -> Head | None:
@@ -358,6 +360,50 @@ def test_once_stopped_it_serves_nothing_and_has_left(near: NearCache, log: HandL
     assert near.at_hand(BOOK.key) is None
     assert log.left.get_nowait() == follower.node
     assert not follower.is_alive
+
+
+@pytest.mark.parametrize("what", ["join", "renew", "read"])
+def test_what_it_was_about_when_it_was_stopped_reaches_the_near_cache_no_more(
+    near: NearCache, log: HandLog, clock: HandClock, what: str
+) -> None:
+    """By then somebody else may follow the log for it, or nobody."""
+    started, is_stopping = threading.Event(), threading.Event()
+    read = log.read
+
+    def stops() -> None:
+        assert started.wait(PATIENCE)
+        stopping.start()
+        assert follower._stopped.wait(PATIENCE)
+        with follower._lock:  # it has let go
+            near.join(Head("e", 30, 30, EPOCH), clock.boottime(), LEASE)  # as another one would
+        is_stopping.set()
+
+    def late(after: int, wait: float) -> list[Record]:
+        records = read(after, wait)
+        stops()
+        return records
+
+    if what == "join":
+        log.before_join = stops
+    elif what == "renew":
+        log.before_renewal = stops
+    else:
+        log.read = late  # type: ignore[method-assign]
+    follower = Follower(near, log, lease=LEASE, is_strict=True, clock=clock)
+    stopping = threading.Thread(target=follower.stop)
+    started.set()
+    if what != "join":
+        log.is_read()
+        clock.advance(1.0)
+        log.say(*([purge(31, 30, "x")] if what == "read" else []))
+    assert is_stopping.wait(PATIENCE)
+    stopping.join(PATIENCE)
+    assert not follower.is_alive
+    assert (near.tail, near.clears, near.is_alive) == (30, 1, True)
+    clock.advance(LEASE - 0.1)
+    assert near.is_alive
+    clock.advance(0.2)
+    assert not near.is_alive
 
 
 # Before a store

@@ -26,7 +26,7 @@ from tests.support import PATIENCE
 
 Result = TypeVar("Result")
 
-READY_WITHIN = 10.0  # seconds
+READY_WITHIN = 30.0  # seconds
 PARKED_AFTER = 1.0  # seconds after which a thread that is still there will not move again
 GRACE = 2  # seconds that a server is given to end what is under way
 

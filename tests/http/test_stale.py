@@ -132,6 +132,16 @@ async def test_a_stale_answer_covers_for_an_origin_that_fails(site: Site, failur
     assert [(await site.get("/")).text for _ in range(2)] == ["new", "new"]
 
 
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+async def test_a_stale_answer_covers_for_an_origin_that_fails_to_answer_a_head(site: Site, failure: Script):
+    site.wrap(standard=True)
+    await stale(site, "max-age=60, stale-if-error=30", after=89)
+    site.origin.plays(failure)
+    answer = await site.head("/")
+    assert (answer.status, answer.body, answer.get("age"), site.origin.last.method) == (200, b"", "89", "HEAD")
+    assert (answer.cache or "").endswith("; detail=stale-if-error")
+
+
 async def test_an_origin_that_nobody_can_connect_to_is_covered_for(site: Site):
     site.wrap(profile="conformant")
     await stale(site, "max-age=60", ("ETag", '"v1"'))

@@ -370,7 +370,28 @@ async def test_a_head_that_contradicts_ends_what_is_stored(site: Site, news: lis
     assert site.origin.last.all("if-none-match") == ['"v1"']
 
 
-@pytest.mark.parametrize("status", [404, 410, 503])
+@pytest.mark.parametrize("validator", [("ETag", '"v1"'), ("Last-Modified", MODIFIED)], ids=["ETag", "Last-Modified"])
+async def test_a_304_to_a_head_freshens_what_is_stored(site: Site, validator: tuple[str, str]):
+    news = [("Cache-Control", "max-age=100"), validator, ("x-a", "new")]
+    await stale(site, response(200, [FRESH, validator, ("X-A", "old")], "body"), head(304, news))
+    asked = {"If-None-Match": '"v1"'} if validator[0] == "ETag" else {"If-Modified-Since": MODIFIED}
+    answer = await site.head("/", asked)
+    assert (answer.status, answer.cache) == (304, "rcache; fwd=stale; stored")
+    assert site.origin.last.method == "HEAD"
+    answer = await site.get("/")
+    assert (answer.text, answer.cache, answer.get("x-a")) == ("body", "rcache; hit; ttl=100", "new")
+
+
+@on_one_server
+async def test_what_has_another_status_ends_with_the_200_of_a_head(site: Site):
+    site.origin.plays(response(404, TAGGED, "gone"), head(200, TAGGED), response(200, TAGGED, "new"))
+    await site.get("/")
+    assert (await site.get("/")).is_hit
+    await site.head("/", {"Cache-Control": "no-cache"})
+    assert (await site.get("/")).text == "new"
+
+
+@pytest.mark.parametrize("status", [404, 405, 410])
 @on_one_server
 async def test_a_head_with_another_status_freshens_nothing(site: Site, status: int):
     news = [("Cache-Control", "max-age=100"), ("ETag", '"v1"'), ("X-New", "1")]

@@ -65,7 +65,7 @@ if os.environ.get("USED_BEFORE"):
         """Opens a client in this loop, and the thread that follows the log."""
         async with cache.writing("page:0"):
             pass
-        cache.store.follow().joined.wait(10)  # type: ignore[attr-defined]
+        cache.store.follow().joined.wait(30.0)  # type: ignore[attr-defined]
         cache.invalidate_sync("page:0")
 
     # Some servers load applications inside their loop.

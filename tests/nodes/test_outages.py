@@ -21,7 +21,8 @@ class Shop:
     """One endpoint over one number, on a Redis that the test may do anything to."""
 
     def __init__(self, url: str, **settings: object) -> None:
-        self.cache = Cache(url, **settings)  # type: ignore[arg-type]
+        # A busy machine is not an outage; where Redis is stopped each probe takes so long.
+        self.cache = Cache(url, **{"deadline": 0.5, **settings})  # type: ignore[arg-type]
         # No writer of this application holds tags, so a lost guard has nothing to wait for.
         self.cache.store.quarantine = 0.0  # type: ignore[attr-defined]
         self.version = 1
@@ -55,7 +56,7 @@ class Shop:
 
     async def until(self, path: str, is_so: Callable[[str], bool]) -> str:
         """Asks until Cache-Status is as it should be: breakers and journals probe in their own time."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 30.0
         while True:
             answer = await self.client.get(path)
             assert answer.status == 200
@@ -213,7 +214,7 @@ async def test_purges_of_an_outage_land_in_order_and_all_of_them(server, shop):
     await shop.until("/price", is_hit)
     while shop.cache.journal.waiting:
         await asyncio.sleep(0.01)
-    assert sent == names
+    assert sent[: len(names)] == names  # whoever then meets the new epoch sends the last ones again
 
 
 async def test_an_outage_may_abort_the_write_instead(server):
@@ -230,13 +231,15 @@ async def test_an_outage_may_abort_the_write_instead(server):
     await shop.cache.close()
 
 
-async def test_a_late_event_loop_does_not_turn_hits_into_misses(shop):
+async def test_a_late_event_loop_does_not_turn_hits_into_misses(server):
     """Redis is well, the loop is three deadlines late while lookups are under way: they are hits all the same."""
-    assert (await shop.client.get("/price")).is_stored
+    shop = Shop(server.url, deadline=0.1)
+    await shop.until("/price", is_hit)
     for turns in range(6):  # block the loop at different points of a lookup: before it is sent, while it travels, after
         lookups = [shop.client.start("/price") for _ in range(8)]
         for _ in range(turns):
             await asyncio.sleep(0)
-        time.sleep(0.15)
+        time.sleep(0.3)
         answers = [await lookup.finish() for lookup in lookups]
         assert [answer.is_hit for answer in answers] == [True] * 8, [answer.cache for answer in answers]
+    await shop.cache.close()

@@ -29,7 +29,7 @@ from tests.contract.support import Question
 from tests.servers import RedisServer
 from tests.support import Answer, RawClient
 
-PATIENCE = 20.0  # seconds until a step that never comes is an error
+PATIENCE = 30.0  # seconds until a step that never comes is an error
 QUARANTINE = 20.0
 NEAR_LEASE = 0.2  # seconds: the first write of each world waits for one
 TAG = "row"
@@ -250,7 +250,7 @@ class World:
         await self.harness.close()
 
 
-def _gated(store: Any) -> None:
+def gated(store: Any) -> None:
     """Lets sends and answers of this store wait."""
     stores, purges, holds = store.store, store.purge, store.hold
 
@@ -298,7 +298,7 @@ async def world(kind: str, server: RedisServer, change: Change | None = None) ->
         if isinstance(cache.store, NearStore):
             await cache.store.lookup(Question("/nothing"), Budget(PATIENCE))
             assert cache.store.follow().joined.wait(PATIENCE)
-        _gated(cache.store)
+        gated(cache.store)
     made = World(harness, caches)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Flight, "follow", _noted(Flight.follow))

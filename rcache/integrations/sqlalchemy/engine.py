@@ -23,7 +23,7 @@ from rcache.integrations.sqlalchemy.memory import Memory
 from rcache.integrations.sqlalchemy.pending import Pending
 from rcache.integrations.sqlalchemy.reads.reader import Reader
 from rcache.integrations.sqlalchemy.sql import read
-from rcache.integrations.sqlalchemy.statement import Statement, Vague, Written, dependents, keyed
+from rcache.integrations.sqlalchemy.statement import Statement, Vague, Written, dependents, keepers, keyed
 from rcache.integrations.sqlalchemy.states import begin_writing, commits_by_itself, in_transaction
 from rcache.integrations.sqlalchemy.target import Joiner, Target
 from rcache.integrations.sqlalchemy.telling import tell
@@ -243,6 +243,8 @@ class Followed(Endings):
             named = [table for table in self._tables() if table.name.lower() in reading.words]
             if reading.deletes:
                 named += [each for table in named for each in dependents(self._tables(), table)]
+            if reading.updates:
+                named += [each for table in named for each in keepers(self._tables(), table)]
             # The driver opens a transaction for these words only.
             opens = connection.dialect.name != "sqlite" or reading.first in _OPENING
             self._vague(connection, named, "SQL in text form", sql, by_itself=not opens)

@@ -19,6 +19,7 @@ _WRITES: Final = frozenset(("insert", "update", "delete", "merge", "into"))
 _WRITING: Final = frozenset(("replace", "copy", "load", "import"))
 """First words alone: REPLACE is a function too."""
 _DELETES: Final = frozenset(("delete", "merge", "replace"))
+_UPDATES: Final = frozenset(("update", "merge", "replace"))
 _SCHEMA: Final = frozenset(("create", "alter", "drop", "truncate", "attach", "detach", "rename", "restore", "refresh"))
 _ANYTHING: Final = frozenset(("call", "do", "exec", "execute"))
 
@@ -34,6 +35,11 @@ class Reading(NamedTuple):
     def deletes(self) -> bool:
         """Whether rows may go, and take others with them."""
         return not self.words.isdisjoint(_DELETES)
+
+    @property
+    def updates(self) -> bool:
+        """Whether keys may change that other rows keep."""
+        return not self.words.isdisjoint(_UPDATES)
 
 
 def read(text: str) -> Reading:

@@ -6,7 +6,7 @@ What cannot be told so is a change of the whole table, with a reason that is cou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import CursorResult, Delete, Dialect, ForeignKeyConstraint, Insert, Table, Update
 from sqlalchemy.exc import InvalidRequestError
@@ -28,6 +28,8 @@ Parameters = Sequence[Mapping[str, Any]]
 Write = Insert | Update | Delete
 Recalled = Callable[[Table, tuple[object, ...]], Row | None]
 """What a session remembers of a row, where that is trusted."""
+
+KEY_CHANGED: Final = "a primary key changed"
 
 
 class Vague(NamedTuple):
@@ -71,10 +73,28 @@ class Statement:
 
     def reach(self) -> list[Change]:
         """Whatever it may change, before that is known."""
-        tables = [self.table]
-        if isinstance(self.element, Delete):
-            tables += dependents(self._tables, self.table)
-        return [Change(table.key, None) for table in tables]
+        along = dependents if isinstance(self.element, Delete) else self._along
+        return [Change(table.key, None) for table in (self.table, *along(self._tables, self.table))]
+
+    def _along(self, tables: Sequence[Table], table: Table) -> list[Table]:
+        """What the database may change along with unknown rows of the table, which are not deleted but by INSERT OR REPLACE."""
+        found = keepers(tables, table) if self._may_change_keys() else []
+        return found + (
+            dependents(tables, table) if isinstance(self.element, Insert) and self.element._prefixes else []
+        )
+
+    def _may_change_keys(self) -> bool:
+        """Whether it sets a column that other rows refer to."""
+        if isinstance(self.element, Insert):
+            return self.element._post_values_clause is not None or bool(self.element._prefixes)
+        if isinstance(self.element, Delete) or self._reason == KEY_CHANGED:
+            return self._reason == KEY_CHANGED
+        values = [
+            *(self.element._values or ()),
+            *(pair[0] for pair in getattr(self.element, "_ordered_values", ()) or ()),
+        ]
+        named = {getattr(column, "key", column) for column in values}.union(*self._parameters)
+        return bool(named & {each.column.key for one in following(self._tables, self.table) for each in one.elements})
 
     def named(self, name: str) -> Table:
         """The table of one of its changes."""
@@ -192,9 +212,10 @@ class Statement:
             except TooManyRowsError:
                 self._reason = f"more than {MOST_ROWS} rows"
         if self._reason is not None and count != 0:
-            self._vague.append(Vague(self.table, self._reason))
+            along = self._along(self._tables, self.table)
             if self._cascades:  # with rows that nobody has imaged
-                self._vague += [Vague(each, self._reason) for each in dependents(self._tables, self.table)]
+                along += dependents(self._tables, self.table)
+            self._vague += [Vague(each, self._reason) for each in dict.fromkeys((self.table, *along))]
             changes = []
         elif self._reason is not None:
             return Written([], [])
@@ -228,8 +249,7 @@ class Statement:
         else:
             after = images.by_key(self.table, self._keys if self._keys is not None else before)
         if after.keys() != before.keys():
-            self._reason = "a primary key changed"
-            self._vague += [Vague(each, self._reason) for each in self._followers(None)]
+            self._reason = KEY_CHANGED
             return []
         changes = []
         for key, old in before.items():
@@ -237,17 +257,9 @@ class Statement:
             changed = _changed(old, new)
             if changed or not is_whole(self.table):
                 changes.append(Change(self.table.key, key, "update", old, new, changed or None))
-            self._vague += [Vague(each, "a referenced key changed") for each in self._followers(changed)]
+            if any(each.column.key in changed for one in following(self._tables, self.table) for each in one.elements):
+                self._vague += [Vague(each, "a referenced key changed") for each in keepers(self._tables, self.table)]
         return changes
-
-    def _followers(self, changed: frozenset[str] | None) -> list[Table]:
-        """Tables whose rows the database changed because a key that they refer to has."""
-        found = []
-        for constraint in following(self._tables, self.table):
-            referred = {element.column.key for element in constraint.elements}
-            if isinstance(constraint.table, Table) and (changed is None or referred & changed):
-                found.append(constraint.table)
-        return found
 
     def _expected(self, before: Rows) -> Rows:
         """What the rows are after an update, as its parameters say."""
@@ -276,11 +288,22 @@ class Statement:
 
 
 def dependents(tables: Sequence[Table], table: Table) -> list[Table]:
-    """The tables that the database may change along with unknown rows of this one, and so on."""
+    """The tables that the database may change along when unknown rows of this one go, and so on."""
+    return _reached(referring, tables, table)
+
+
+def keepers(tables: Sequence[Table], table: Table) -> list[Table]:
+    """The tables that keep a key of this one, which the database changes along with it, and so on."""
+    return _reached(following, tables, table)
+
+
+def _reached(
+    acting: Callable[[Sequence[Table], Table], list[ForeignKeyConstraint]], tables: Sequence[Table], table: Table
+) -> list[Table]:
     found: dict[str, Table] = {}
     todo = [table]
     while todo:
-        for constraint in referring(tables, todo.pop()):
+        for constraint in acting(tables, todo.pop()):
             child = constraint.table
             if isinstance(child, Table) and child.key not in found and child is not table:
                 found[child.key] = child

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rcache.cache import Cache, only_cache
 from rcache.core.errors import ConfigurationError
+from rcache.integrations.sqlalchemy.draining import drain_async, drain_sync
 from rcache.integrations.sqlalchemy.engine import FOLLOWED, Followed
 from rcache.integrations.sqlalchemy.names import Names
 from rcache.integrations.sqlalchemy.outbox import Outbox
@@ -40,27 +41,12 @@ class Tracking:
         Each is delivered at least once: rows whose purge has landed, but which no later transaction has deleted yet, are purged
         again. Raises ConfigurationError without `durable="outbox"`.
         """
-        outbox, drained = self._outbox(), 0
         engine = AsyncEngine(self._followed.engine)
-        while True:
-            async with engine.begin() as connection:
-                rows = await connection.run_sync(outbox.left)
-                purged = await self._target.cache.purge(_tags(rows))
-                if not rows or not purged.landed:
-                    return drained
-                await connection.run_sync(outbox.delete, list(rows))
-            drained += len(rows)
+        return (await drain_async(engine, self._outbox(), self._target.cache, {})).rows
 
     def drain_sync(self) -> int:
         """`drain` of an Engine that is not asynchronous."""
-        outbox, drained = self._outbox(), 0
-        while True:
-            with self._followed.engine.begin() as connection:
-                rows = outbox.left(connection)
-                if not rows or not self._target.cache.purge_sync(_tags(rows)).landed:
-                    return drained
-                outbox.delete(connection, list(rows))
-            drained += len(rows)
+        return drain_sync(self._followed.engine, self._outbox(), self._target.cache, {}).rows
 
     def _outbox(self) -> Outbox:
         if self._followed.outbox is None:
@@ -70,10 +56,6 @@ class Tracking:
     def untrack(self) -> None:
         """Nothing is flushed on its account any more; where nothing else is asked of the engine, it is as before."""
         self._followed.drop(self._target)
-
-
-def _tags(rows: dict[str, list[str]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(tag for tags in rows.values() for tag in tags))
 
 
 def track(

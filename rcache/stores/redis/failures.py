@@ -19,11 +19,19 @@ class ReplicaError(BackendError):
     """The server is a replica: whoever led there leads elsewhere by now, or leads wrong."""
 
 
+class UnwritableError(BackendError):
+    """Redis takes no such write now, for want of memory or of replicas; it still answers."""
+
+
 def translated(error: BaseException) -> BackendError:
     """The error that rcache raises for `error`, with the remedy where there is one."""
     if isinstance(error, BackendError):
         return error
     text = str(error)
+    if isinstance(error, driver.OutOfMemoryError):
+        return UnwritableError("Redis is full")
+    if text.startswith("NOREPLICAS"):
+        return UnwritableError("Redis has fewer replicas than its min-replicas-to-write, and takes no writes")
     if isinstance(error, driver.ReadOnlyError):
         return ReplicaError(f"Redis refused to write: {REPLICA}")
     if isinstance(error, driver.MovedError | driver.ClusterCrossSlotError):

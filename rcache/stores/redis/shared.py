@@ -171,7 +171,8 @@ class SharedStore(ABC, Generic[S]):
         """`changed` is called, in whatever thread notices it, when what this process knew of the server may be lost."""
         self._watchers.append(changed)
 
-    def _enter(self, epoch: bytes) -> None:
+    def enter(self, epoch: bytes) -> None:
+        """Notes the epoch that a reply told: whoever has seen one knows that there is something to lose."""
         if not epoch or epoch == self.epoch:
             return
         is_first, self.epoch = not self.epoch, epoch

@@ -20,6 +20,7 @@ from rcache.core.vary import merge
 from rcache.ports import Ask, Budget
 from rcache.stores.redis import scripts, writing
 from rcache.stores.redis.address import Way
+from rcache.stores.redis.failures import UnwritableError
 from rcache.stores.redis.places import Place, Spot, joined, split
 from rcache.stores.redis.records import (
     Kept,
@@ -34,7 +35,7 @@ from rcache.stores.redis.rights import Opening, Rights
 from rcache.stores.redis.sentinel import Sentinels
 from rcache.stores.redis.shared import ATTEMPTS, REASONS, SharedStore
 from rcache.stores.redis.steps import Step, Steps
-from rcache.stores.redis.trips import FullError, Trips
+from rcache.stores.redis.trips import Trips
 from rcache.stores.redis.urls import Sharded, Source, Watched, located
 
 
@@ -91,7 +92,7 @@ class RedisStore(SharedStore[Step]):
             return await self._miss(budget, names, reply)
         _, epoch, number, seconds, microseconds = reply[:5]
         if epoch != self.epoch:
-            self._enter(epoch)
+            self.enter(epoch)
         now = int(seconds) + int(microseconds) / 1e6
         start = self._start_of(epoch, number)
         return Found(entry, now, start, names) if entry.gone_at > now else Missing(start, now, "absent", names)
@@ -121,7 +122,7 @@ class RedisStore(SharedStore[Step]):
         if verdict == b"damaged":
             self.counters.damaged += 1
         if epoch != self.epoch:
-            self._enter(epoch)
+            self.enter(epoch)
         start = None if verdict == b"quarantine" else self._start_of(epoch, number)
         return Missing(start, int(seconds) + int(microseconds) / 1e6, REASONS[verdict], names)
 
@@ -137,7 +138,7 @@ class RedisStore(SharedStore[Step]):
         """Makes again what was found missing, and tells from when on a fill may be stored."""
         reply = await self._spend(writing.repair_step(self), budget)
         epoch, number, is_quarantined, seconds, microseconds = reply
-        self._enter(epoch)
+        self.enter(epoch)
         now = int(seconds) + int(microseconds) / 1e6
         if is_quarantined:
             return Missing(None, now, "quarantine", names)
@@ -204,7 +205,7 @@ class RedisStore(SharedStore[Step]):
         command = self.store_script.call(len(keys), *keys, joined(names), *bounds, *record, *enrolled)
         try:
             reply: list[bytes] = await self._trips.spend(command, budget)
-        except FullError:
+        except UnwritableError:
             return [b"full"]
         return reply
 

@@ -6,13 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from redis import exceptions as driver
-
 from rcache.core.errors import BackendError
 from rcache.ports import Budget
 from rcache.stores.redis.address import Way
 from rcache.stores.redis.breaker import Breaker
-from rcache.stores.redis.failures import DRIVER_ERRORS, REFUSALS, ReplicaError, refusal, translated
+from rcache.stores.redis.failures import DRIVER_ERRORS, REFUSALS, ReplicaError, UnwritableError, refusal, translated
 from rcache.stores.redis.pipe import Pipe
 from rcache.stores.redis.rights import Opening
 from rcache.stores.redis.sweeper import Sweeper
@@ -21,10 +19,6 @@ from rcache.stores.redis.wire import Counters
 
 _INHERITED: list[object] = []  # connections of a parent process: closing them would disturb its event loop
 _OPEN = "Redis did not answer lately; it is tried again soon"
-
-
-class FullError(BackendError):
-    """Redis has no memory left for this write; it still answers."""
 
 
 class Trips:
@@ -103,9 +97,9 @@ class Trips:
         return reply
 
     def _failed(self, error: BaseException) -> BackendError:
-        if isinstance(error, driver.OutOfMemoryError):
-            return FullError("Redis is full")
         failure = translated(error)
+        if isinstance(failure, UnwritableError):
+            return failure
         if isinstance(failure, ReplicaError):
             self._way.doubt()
         self._breaker.fail(str(failure))

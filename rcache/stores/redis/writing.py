@@ -40,6 +40,7 @@ def holding(
         reply = yield Step(store.hold_script, _log_of(store), arguments)
         if reply[0] == b"held":
             _, epoch, number, is_strict, told = reply
+            store.enter(epoch)
             store.is_strict |= bool(is_strict)
             yield from _settling(store)
             if number and store.is_strict:
@@ -111,6 +112,7 @@ def _read_schemes(store: RedisStore, tables: Sequence[str], told: Sequence[bytes
 
 def _landed(store: RedisStore, reply: list[Any], schemes: Schemes) -> Steps[Step, Purge]:
     number, entries, epoch, logged, is_awaited, is_strict = reply
+    store.enter(epoch)
     store.is_strict |= bool(is_strict)
     yield from _settling(store)
     if is_awaited and store.is_strict:

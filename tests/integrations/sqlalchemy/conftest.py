@@ -1,4 +1,4 @@
-"""A world for each driver: SQLite in a file of its own, PostgreSQL in a database that the module's tests empty."""
+"""A world for each driver: SQLite in a file of its own, the others in a database that the module's tests empty."""
 
 from __future__ import annotations
 
@@ -8,29 +8,32 @@ from typing import Any
 
 import pytest
 
-from tests.integrations.sqlalchemy.harness import DRIVERS, World
+from tests.integrations.sqlalchemy.harness import DRIVERS, MARIADB, World
+from tests.mariadb import MariadbServer
 from tests.postgres import PostgresServer
 
 Make = Callable[..., World]
 
 
 @pytest.fixture(scope="module")
-def database(request: pytest.FixtureRequest) -> Callable[[], str]:
-    """The name of a database on PostgreSQL, made when somebody asks."""
-    made: list[str] = []
+def database(request: pytest.FixtureRequest) -> Callable[[str, str], str]:
+    """The URL of a database on a server, made when somebody asks."""
+    made: set[str] = set()
+    name = request.module.__name__.replace(".", "_")
 
-    def make() -> str:
-        if not made:
-            server: PostgresServer = request.getfixturevalue("postgres_server")
-            made.append(server.create_database(request.module.__name__.replace(".", "_")))
-        return made[0]
+    def url(fixture: str, driver: str) -> str:
+        server: PostgresServer | MariadbServer = request.getfixturevalue(fixture)
+        if fixture not in made:
+            server.create_database(name)
+            made.add(fixture)
+        return server.url(driver, name)
 
-    return make
+    return url
 
 
 @pytest.fixture
 async def make_world(
-    request: pytest.FixtureRequest, tmp_path: Path, database: Callable[[], str]
+    request: pytest.FixtureRequest, tmp_path: Path, database: Callable[[str, str], str]
 ) -> AsyncIterator[Make]:
     """Makes a world on a driver; it goes with the test."""
     worlds: list[World] = []
@@ -39,9 +42,10 @@ async def make_world(
         if "sqlite" in driver:
             path = tmp_path / "library.sqlite3"
             urls = (f"sqlite:///{path}", f"sqlite+aiosqlite:///{path}")
+        elif driver in MARIADB:
+            urls = (database("mariadb_server", "pymysql"), database("mariadb_server", driver))
         else:
-            server: PostgresServer = request.getfixturevalue("postgres_server")
-            urls = (server.url("psycopg", database()), server.url(driver.removesuffix("_async"), database()))
+            urls = (database("postgres_server", "psycopg"), database("postgres_server", driver.removesuffix("_async")))
         worlds.append(World(driver, *urls, **options))
         return worlds[-1]
 

@@ -17,8 +17,9 @@ from tests.contract.support import Question, body_of, fill
 from tests.integrations.sqlalchemy import library
 from tests.integrations.sqlalchemy.library import PAGES, Base
 
-DRIVERS = ("sqlite", "aiosqlite", "psycopg", "psycopg_async", "asyncpg")
-ASYNC = frozenset(("aiosqlite", "psycopg_async", "asyncpg"))
+DRIVERS = ("sqlite", "aiosqlite", "psycopg", "psycopg_async", "asyncpg", "pymysql", "asyncmy")
+ASYNC = frozenset(("aiosqlite", "psycopg_async", "asyncpg", "asyncmy"))
+MARIADB = frozenset(("pymysql", "asyncmy"))
 
 Write = Callable[[Session], Any]
 
@@ -63,6 +64,10 @@ class World:
             library.fill(session)
             if self.plain.dialect.name == "postgresql":  # whose own keys begin after those that were chosen
                 session.execute(text("SELECT setval('review_id_seq', 100)"))
+            session.commit()
+        with self.plain.connect() as connection:
+            tables = Base.metadata.sorted_tables
+            self._rows = {table: list(map(dict, connection.execute(table.select()).mappings())) for table in tables}
 
     @property
     def sync_engine(self) -> Engine:
@@ -72,6 +77,14 @@ class World:
         with self.plain.begin() as connection:
             for table in reversed(Base.metadata.sorted_tables):
                 connection.execute(table.delete())
+
+    def restore(self) -> None:
+        """What there was when it was made."""
+        self.empty()
+        with self.plain.begin() as connection:
+            for table, rows in self._rows.items():
+                if rows:
+                    connection.execute(table.insert(), rows)
 
     def empty_outbox(self) -> None:
         with self.plain.begin() as connection:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, rela
 
 
 class Base(DeclarativeBase):
-    pass
+    type_annotation_map = {str: String(100)}  # noqa: RUF012 (MariaDB wants to know)
 
 
 class Org(Base):
@@ -145,7 +145,7 @@ class Lorry(Vehicle):
     __mapper_args__ = {"concrete": True}  # noqa: RUF012
 
 
-jottings = Table("jotting", Base.metadata, Column("text", String), Column("stars", Integer))
+jottings = Table("jotting", Base.metadata, Column("text", String(100)), Column("stars", Integer))
 
 DOCUMENT = uuid.UUID(int=7)
 
@@ -178,6 +178,18 @@ def fill(session: Session) -> None:
     session.execute(jottings.insert(), [{"text": "x", "stars": 1}])
     session.commit()
 
+
+DEPENDENTS = {
+    "user": ("book", "review", "lending", "shelf"),
+    "book": ("review", "lending", "shelf"),
+    "review": ("shelf",),
+    "book_label": ("book", "label"),
+    "employee": ("manager", "engineer"),
+    "engineer": ("employee", "manager"),
+    "manager": ("employee", "engineer"),
+    "pet": ("dog",),
+}
+"""What a change of unknown rows may take along."""
 
 PAGES = [
     "org",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,89 +16,15 @@ from rcache import BackendError, Cache, Change, ConfigurationError, signals, tou
 from rcache.current import RequestScope, request_scope
 from rcache.integrations.sqlalchemy import track, untrack
 from tests.contract.support import body_of
-from tests.integrations.sqlalchemy.harness import DRIVERS, World, plain_engine
+from tests.integrations.sqlalchemy.harness import ASYNC, World, plain_engine
 from tests.integrations.sqlalchemy.library import PAGES, Base, Book, Loan, Org, Review, User
-from tests.integrations.sqlalchemy.writes import KINDS
 
 BOOK_1 = {"book", "book:1", "book?author_id=1"}
 BOOK_2 = {"book", "book:2", "book?author_id=1"}
-SHAPED = [
-    "an_attribute",
-    "a_new_object",
-    "an_association",
-    "update_where",
-    "a_cascade",
-    "text_form",
-    "an_upsert",
-    "delete_where",
-]
 
 
 def retitle(session: Session, book: int = 1) -> None:
     session.execute(update(Book).where(Book.id == book).values(title=Book.title + "!"))
-
-
-Ending = Callable[[Session, Callable[[Session], Any]], None]
-
-
-def released(s: Session, write: Callable[[Session], Any]) -> None:
-    with s.begin_nested():
-        write(s)
-    s.commit()
-
-
-def released_twice(s: Session, write: Callable[[Session], Any]) -> None:
-    with s.begin_nested(), s.begin_nested():
-        write(s)
-    s.commit()
-
-
-def rolled_back(s: Session, write: Callable[[Session], Any]) -> None:
-    write(s)
-    s.flush()
-    s.rollback()
-
-
-def closed(s: Session, write: Callable[[Session], Any]) -> None:
-    write(s)
-    s.flush()
-
-
-def savepoint_rolled_back(s: Session, write: Callable[[Session], Any]) -> None:
-    savepoint = s.begin_nested()
-    write(s)
-    s.flush()
-    savepoint.rollback()
-    s.commit()
-
-
-def inner_released_and_outer_rolled_back(s: Session, write: Callable[[Session], Any]) -> None:
-    outer = s.begin_nested()
-    with s.begin_nested():
-        write(s)
-    outer.rollback()
-    s.commit()
-
-
-@pytest.mark.parametrize("kind", SHAPED)
-@pytest.mark.parametrize("shape", [released, released_twice], ids=lambda shape: shape.__name__)
-async def test_a_savepoint_that_is_released_commits_with_its_transaction(
-    world: World, shape: Ending, kind: str
-) -> None:
-    await world.run(lambda s: shape(s, KINDS[kind].write))
-    assert await world.flushed() == KINDS[kind].flushed
-
-
-@pytest.mark.parametrize("kind", SHAPED)
-@pytest.mark.parametrize(
-    "shape",
-    [rolled_back, closed, savepoint_rolled_back, inner_released_and_outer_rolled_back],
-    ids=lambda shape: shape.__name__,
-)
-async def test_what_is_rolled_back_flushes_nothing(world: World, shape: Ending, kind: str) -> None:
-    await world.run(lambda s: shape(s, KINDS[kind].write))
-    assert await world.flushed() == set()
-    assert not world.cache.holds.renewals._due
 
 
 async def test_of_two_savepoints_the_one_that_stays_is_flushed(world: World) -> None:
@@ -852,9 +777,7 @@ async def test_over_500_rows_of_one_statement_are_told_of_the_table(make_world: 
 # Cancelled
 
 
-@pytest.mark.parametrize(
-    "driver", [driver for driver in DRIVERS if driver in ("aiosqlite", "psycopg_async", "asyncpg")]
-)
+@pytest.mark.parametrize("driver", sorted(ASYNC))
 @pytest.mark.parametrize("turns", range(12))
 async def test_cancelled_at_any_turn_of_a_commit_nothing_stale_is_left(
     make_world: Any, driver: str, turns: int

@@ -23,7 +23,7 @@ from tests.contract.redis_harness import RedisHarness
 from .conftest import Request, budget, entry_of, fill, start_of
 
 TAG = "article:7"
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 
 
 @pytest.fixture

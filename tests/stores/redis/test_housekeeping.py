@@ -1,8 +1,11 @@
 """What keeps Redis tidy: bounds, TTLs, registries that trim themselves, bytes that are freed."""
 
+import asyncio
+
 import pytest
 
 from rcache.core.entry import Found, Missing
+from rcache.core.errors import BackendError
 from rcache.core.keys import digest
 from tests.contract.redis_harness import RedisHarness
 from tests.servers import RedisServer
@@ -206,4 +209,28 @@ async def test_a_full_redis_serves_and_purges_and_refuses_to_store_quietly(full_
     assert isinstance(await store.lookup(Request(b"/kept"), budget()), Found)
     assert not store.is_down
     assert not caplog.records
+    await harness.close()
+
+
+async def test_where_replicas_are_too_few_hits_are_served_and_stores_refused_quietly(full_server, caplog):
+    """As where a primary is cut off from its replicas, and `min-replicas-to-write` says what then."""
+    harness = RedisHarness(full_server)
+    store = await harness.make()
+    await fill(store, Request(b"/kept"), "kept")
+    missing = await start_of(store, Request(b"/new"))
+    harness.client.config_set("min-replicas-to-write", 1)
+    try:
+        assert isinstance(await store.lookup(Request(b"/kept"), budget()), Found)
+        assert not await store.store(Request(b"/new"), (), entry_of(missing.start, missing.now), budget())
+        with pytest.raises(BackendError, match="min-replicas-to-write"):
+            await store.purge(["kept"], 5.0)
+        with pytest.raises(BackendError, match="min-replicas-to-write"):
+            await asyncio.to_thread(store.hold_sync, ["kept"], "t1", 20.0, 5.0)
+        assert isinstance(await store.lookup(Request(b"/kept"), budget()), Found)
+        assert not store.is_down
+        assert not caplog.records
+    finally:
+        harness.client.config_set("min-replicas-to-write", 0)
+    await store.purge(["kept"], 5.0)
+    assert isinstance(await store.lookup(Request(b"/kept"), budget()), Missing)
     await harness.close()

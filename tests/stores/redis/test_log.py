@@ -173,7 +173,7 @@ async def test_a_reader_waits_for_what_comes(harness, log):
     thread = threading.Thread(target=lambda: records.extend(log.read(0, 10.0)))
     thread.start()
     await harness.store.purge(["a"], 5.0)
-    await asyncio.to_thread(thread.join, 10.0)
+    await asyncio.to_thread(thread.join, 30.0)
 
     assert [record.changes for record in records] == [[["a"]]]
 
@@ -196,7 +196,7 @@ async def test_closing_wakes_up_whoever_waits(harness, log):
     while not _is_blocked(harness):
         await asyncio.sleep(0.001)
     log.close()
-    await asyncio.to_thread(thread.join, 10.0)
+    await asyncio.to_thread(thread.join, 30.0)
 
     assert errors
 

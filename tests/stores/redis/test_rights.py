@@ -157,7 +157,7 @@ async def test_near_caches_read_the_log_with_one_right_more(server: RedisServer,
     url = f"redis://{allow(server, *rules)}/0"
     cache = Cache(url, namespace=f"near-{len(rules)}", near="strict", deadline=5.0)
     await fill(cache.store, Request())
-    assert cache.store.follow().joined.wait(10.0)
+    assert cache.store.follow().joined.wait(30.0)
     assert (await cache.invalidate("article:7")).landed
     await cache.close()
 

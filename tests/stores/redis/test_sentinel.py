@@ -49,7 +49,7 @@ def lose_connection(store: RedisStore) -> None:
 
 
 async def until_it_answers(store: RedisStore, ask: Request) -> Found | Missing:
-    deadline = time.monotonic() + 20.0
+    deadline = time.monotonic() + 30.0
     while True:
         with contextlib.suppress(BackendError):
             return await store.lookup(ask, budget())

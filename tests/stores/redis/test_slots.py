@@ -15,7 +15,7 @@ from rcache.core.keys import RedisNames
 from rcache.stores.redis.cluster.redirects import Heading, Turn, failure, is_outage, turn_of
 from rcache.stores.redis.cluster.slots import SLOTS, Node, read_address, read_plan, slot_of
 from rcache.stores.redis.cluster.topology import Topology
-from rcache.stores.redis.trips import FullError
+from rcache.stores.redis.failures import UnwritableError
 from rcache.stores.redis.urls import located
 from tests.clusters import Cluster
 
@@ -122,13 +122,14 @@ def test_each_error_says_where_a_call_goes_on(error, turn):
 def test_what_is_no_fault_of_a_node_does_not_spare_it():
     kind = (
         driver.OutOfMemoryError("x"),
+        driver.ResponseError("NOREPLICAS Not enough good replicas to write."),
         driver.TryAgainError("x"),
         driver.MovedError("7 h:1"),
         driver.AskError("7 h:1"),
     )
     assert not any(is_outage(error) for error in kind)
     assert is_outage(driver.ClusterDownError("x"))
-    assert isinstance(failure(kind[0]), FullError)
+    assert isinstance(failure(kind[0]), UnwritableError)
 
 
 def test_a_plan_that_cannot_be_read_leaves_the_last_one_as_it_is():

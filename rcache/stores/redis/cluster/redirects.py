@@ -9,9 +9,8 @@ from redis import exceptions as driver
 
 from rcache.core.errors import BackendError
 from rcache.stores.redis.cluster.slots import Node, read_address
-from rcache.stores.redis.failures import REFUSALS, refusal, translated
+from rcache.stores.redis.failures import REFUSALS, UnwritableError, refusal, translated
 from rcache.stores.redis.scripts import pack
-from rcache.stores.redis.trips import FullError
 
 ASKING: Final = pack((b"ASKING",))
 HOPS: Final = 40  # redirections of one call
@@ -84,10 +83,8 @@ def refused(reply: list[Any]) -> driver.ReadOnlyError | BackendError:
 
 def failure(error: BaseException) -> BackendError:
     """The error that rcache raises for `error`."""
-    if isinstance(error, driver.OutOfMemoryError):
-        failed: BackendError = FullError("Redis is full")
-    elif isinstance(error, driver.ClusterDownError):
-        failed = BackendError(f"the Cluster is down: {error}")
+    if isinstance(error, driver.ClusterDownError):
+        failed: BackendError = BackendError(f"the Cluster is down: {error}")
     elif isinstance(error, driver.MovedError):
         failed = BackendError("the nodes of the Cluster do not agree who serves the slot")
     elif isinstance(error, driver.AskError | driver.TryAgainError):
@@ -101,4 +98,6 @@ def failure(error: BaseException) -> BackendError:
 
 def is_outage(error: BaseException) -> bool:
     """Whether the node itself is to be spared for a while."""
-    return not isinstance(error, driver.OutOfMemoryError | driver.TryAgainError | driver.AskError)
+    if isinstance(error, driver.TryAgainError | driver.AskError):
+        return False
+    return not isinstance(failure(error), UnwritableError)

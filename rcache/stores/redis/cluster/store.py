@@ -26,6 +26,7 @@ from rcache.stores.redis.cluster.slots import slot_of
 from rcache.stores.redis.cluster.trips import ClusterTrips, replies
 from rcache.stores.redis.cluster.way import SlotWay
 from rcache.stores.redis.cluster.writing import Moves, Round
+from rcache.stores.redis.failures import UnwritableError
 from rcache.stores.redis.places import Place, Spot, joined, split
 from rcache.stores.redis.records import (
     Kept,
@@ -39,7 +40,6 @@ from rcache.stores.redis.records import (
 from rcache.stores.redis.rights import Opening, Rights
 from rcache.stores.redis.shared import ATTEMPTS, REASONS, SharedStore
 from rcache.stores.redis.steps import Step, Steps
-from rcache.stores.redis.trips import FullError
 from rcache.stores.redis.urls import Sharded, Source, located
 from rcache.stores.redis.writing import listed
 
@@ -128,7 +128,7 @@ class ClusterStore(SharedStore[Moves]):
         if not epoch:
             return await self._repair(budget, names)
         if epoch != self.epoch:
-            self._enter(epoch)
+            self.enter(epoch)
         start = self._start_of(epoch, number)
         if verdict == b"damaged":
             self.counters.damaged += 1
@@ -188,7 +188,7 @@ class ClusterStore(SharedStore[Moves]):
     async def _repair(self, budget: Budget, names: tuple[str, ...]) -> Missing:
         """Makes again what was found missing, and tells from when on a fill may be stored."""
         repaired = await self._carry_out_within(writing.repairing(self), budget)
-        self._enter(repaired.epoch)
+        self.enter(repaired.epoch)
         if repaired.is_quarantined:
             return Missing(None, repaired.now, "quarantine", names)
         return Missing(self._start_of(repaired.epoch, repaired.number), repaired.now, "lost", names)
@@ -206,7 +206,7 @@ class ClusterStore(SharedStore[Moves]):
         """Whether the entry was accepted, under the variant that `names` (and those remembered for the URL) select."""
         try:
             is_allowed = await self._is_allowed(entry, schemes, budget)
-        except FullError:
+        except UnwritableError:
             is_allowed = False
         if not is_allowed:
             return False
@@ -224,7 +224,7 @@ class ClusterStore(SharedStore[Moves]):
             arguments = (joined(considered), b"%d" % most, ends, *record)
             try:
                 reply = await self._spend(Step(self.keep_script, keys, arguments), budget)
-            except FullError:
+            except UnwritableError:
                 return False
             if reply[0] == b"stored":
                 place.names = considered

@@ -54,6 +54,7 @@ def holding(
     for _ in range(ATTEMPTS):
         epoch = (yield store.sequence_step)[0]
         if epoch:
+            store.enter(epoch)
             arguments = (epoch, transaction.encode(), b"%d" % (lasts * 1000))
             replies = yield Round(_in_shards(store, store.place_script, tags, arguments, tables))
             if all(reply[0] == b"held" for reply in replies):
@@ -93,6 +94,7 @@ def purging(
     is_awaited = any(transaction not in change[1:] for change in changes)
     highest = max([int(mark) for mark, _, _ in marked], default=0)
     logged, is_strict = yield _record(store, epoch, "purge", changes, is_awaited=is_awaited, highest=highest)
+    store.enter(epoch if logged else b"")
     store.is_strict |= bool(is_strict)
     ended = [change for change in changes if len(change) > 1]
     if ended:

@@ -1,5 +1,6 @@
 -- Registering schemes. Whoever holds or purges a table's tag learns of its schemes; who has done so before did not know of those
--- that are registered now. So none is while somebody holds the tag, and each remembers the last purge of it: its since.
+-- that are registered now. So none is while somebody holds the tag, and each remembers the last purge of it: its since. A purge that
+-- was forgotten has raised the guard's born, by which the entry is judged too.
 
 -- Since when a scheme is registered; nil if it is not.
 local function since_of(known, scheme)
@@ -26,7 +27,7 @@ local function enrol(epoch, start, now, shard, most)
     if count + #unknown > most then return 'crowded' end
     local objection, abandoned = held_back({guard, marks, table_tag}, now)
     if objection then return objection, abandoned end
-    local since = math.max(born, tonumber(redis.call('ZSCORE', marks, table_tag) or '0'))
+    local since = tonumber(redis.call('ZSCORE', marks, table_tag) or '0')
     local ending = string.format(' %.0f\n', since)
     redis.call('HSET', guard, SCHEMES .. table_tag, string.sub(known, 2) .. table.concat(unknown, ending) .. ending)
     latest = math.max(latest, since)
