@@ -19,7 +19,7 @@ OLDER: Final = "a session that had loaded objects before"
 
 _SESSION: Final = "rcache_session"
 _SEEN: Final = "rcache_seen_by"
-"""Where a connection keeps whose it is, and which gathering has looked at that session."""
+"""Where a connection keeps whose it is, and which gatherings have looked at that session."""
 
 
 class Sessions:
@@ -46,17 +46,22 @@ def _on_begin(session: Session, transaction: Any, connection: Connection) -> Non
 
 
 def look(connection: Connection, reads: Reads) -> None:
-    """Refuses where the connection's session had objects before its first statement in this gathering."""
+    """Refuses where the connection's session had objects before its first statement in this gathering.
+
+    What had begun around it before has seen them being loaded.
+    """
     info = connection.info
-    if info.get(_SEEN) is reads:
+    seen: tuple[Reads, ...] = info.get(_SEEN, ())
+    if reads in seen:
         return
-    info[_SEEN] = reads
+    around = reads.around
+    info[_SEEN] = around
     session, owner = info.get(_SESSION, (None, None))
     if session is None or owner() is not connection:  # nobody's, or that of a session before
         return
     found = session()
     if found is not None and any(not inspected(each).expired for each in found.identity_map.values()):
-        reads.refuse(OLDER)
+        reads.refuse(OLDER, seen_by=seen)
 
 
 sessions = Sessions()
