@@ -92,8 +92,6 @@ class Node:
             self.near._drop(slot)
 
     def may_keep(self, *arguments: Any) -> bool:
-        if self.removed == "near_mark":
-            self.near._held.clear()
         if self.removed == "floor":
             self.near._floor = 0
         return NearCache._may_keep(self.near, *arguments)
