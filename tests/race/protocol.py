@@ -178,7 +178,7 @@ class Protocol:
         removals.cut(
             store,
             "purge",
-            ("local number = put('HINCRBY', sequence, 'n', 2) - 1", "local number = tonumber(ARGV[8])"),
+            ("local number = put('HINCRBY', sequence, 'n', 2) - 1", "local number = tonumber(ARGV[#ARGV])"),
             (">= number then redis.call('HDEL', sequence, 'epoch') end", ">= number then end"),
             ("for _, shard in ipairs(shards) do lift(shard, ends, changes, true) end", ""),
             ("local logged = append(", "local logged = (function() end)("),
