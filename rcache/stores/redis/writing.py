@@ -98,7 +98,7 @@ def repair_step(store: RedisStore) -> Step:
     """What makes again what is missing of epoch and guards."""
     has_seen = 1 if store.epoch else 0
     arguments = (secrets.token_hex(8).encode(), b"%d" % has_seen, b"%d" % (store.quarantine * 1000), *LOG_BOUNDS)
-    return Step(store.repair_script, (*_log_of(store), *store.guards), arguments)
+    return Step(store.repair_script, (*_log_of(store), *store.guards), (*arguments, store.way.reign))
 
 
 def listed(tags: Sequence[str]) -> list[str]:
