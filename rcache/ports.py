@@ -86,16 +86,29 @@ class Store(Protocol):
         ...
 
     async def hold(
-        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+        self,
+        tags: Sequence[str],
+        transaction: str,
+        lasts: float,
+        timeout: float,
+        tables: Sequence[str] = (),
+        is_known: bool = False,
     ) -> Schemes:
         """Nothing that carries one of `tags` is used or stored until `transaction` is over, or `lasts` seconds have passed.
 
-        Done again it renews, and places anew what was lost. With strict near caches every live node knows once it returns.
+        Done again it renews, and places anew what was lost. With strict near caches every live node knows once it returns; of
+        what stands it `is_known` where an earlier call for these very tags has returned.
         """
         ...
 
     def hold_sync(
-        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+        self,
+        tags: Sequence[str],
+        transaction: str,
+        lasts: float,
+        timeout: float,
+        tables: Sequence[str] = (),
+        is_known: bool = False,
     ) -> Schemes:
         """`hold`, from any thread, with no event loop."""
         ...

@@ -22,18 +22,15 @@ from rcache.core.vary import COOKIE, vary_names
 
 _FRAMEWORKS: Final = frozenset(
     (
-        *(
-            "starlette",
-            "fastapi",
-            "pydantic",
-            "rcache",
-            "_collections_abc",
-            "collections",
-            "contextlib",
-            "functools",
-            "typing",
-        ),
-        *("anyio", "asyncio", "concurrent", "threading"),
+        "starlette",
+        "fastapi",
+        "pydantic",
+        "rcache",
+        "_collections_abc",
+        "collections",
+        "contextlib",
+        "functools",
+        "typing",
     )
 )
 """Whose frames are passed by in the search for who reads."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 
 from rcache.core.changes import row_tag, table_of
@@ -58,35 +58,31 @@ class Reads:
         if self._outer is not None:
             self._outer.add(tag, scheme)
 
-    def refuse(self, reason: str) -> None:
-        """What was read cannot be followed, for this reason. Raises StrictError where somebody wants to know of that at once."""
-        self.exclude(reason)
-        if self.is_strict:
+    def refuse(self, reason: str, *, seen_by: Collection[Reads] = ()) -> None:
+        """What was read cannot be followed, for this reason. Raises StrictError where somebody wants to know of that at once.
+
+        `seen_by`: those around this one to whom it is no secret, since they began earlier.
+        """
+        concerned = [each for each in self.around if each not in seen_by]
+        for each in concerned:
+            each.refused.setdefault(reason)
+        if any(each._is_strict for each in concerned):
             raise unfollowed(reason)
 
     def exclude(self, reason: str) -> None:
-        """The answer is not for others, which is nobody's mistake."""
-        self.refused.setdefault(reason)
-        if self._outer is not None:
-            self._outer.exclude(reason)
+        """The answer is not for others, which is nobody's mistake, or not yet."""
+        for each in self.around:
+            each.refused.setdefault(reason)
 
     def pardon(self, reason: str) -> None:
         """It was not so after all."""
-        self.refused.pop(reason, None)
-        if self._outer is not None:
-            self._outer.pardon(reason)
-
-    def chain(self) -> Iterator[Reads]:
-        """This one, and those that it is part of."""
-        found: Reads | None = self
-        while found is not None:
-            yield found
-            found = found._outer
+        for each in self.around:
+            each.refused.pop(reason, None)
 
     @property
-    def is_strict(self) -> bool:
-        """Whether a refusal is an error here, or in what this is part of."""
-        return self._is_strict or (self._outer is not None and self._outer.is_strict)
+    def around(self) -> tuple[Reads, ...]:
+        """This one, and those within which it began, from the inside out."""
+        return (self,) if self._outer is None else (self, *self._outer.around)
 
 
 def unfollowed(reason: str) -> StrictError:

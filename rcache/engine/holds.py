@@ -142,8 +142,7 @@ class Hold:
         self._good_until = sent + self._holds.lasts / 2
 
     def _how(self) -> tuple[Any, ...]:
-        how = self.transaction, self._holds.lasts, self._timeout
-        return (*how, self._effect.tables) if self._effect.tables else how
+        return self.transaction, self._holds.lasts, self._timeout, self._effect.tables, self._held == self.tags
 
     def _covers(self, schemes: Schemes) -> bool:
         """Whether all is held that the effect purges by these schemes; what is not yet is noted."""

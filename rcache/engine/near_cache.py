@@ -75,7 +75,6 @@ class NearCache:
         self._carriers: dict[str, set[_Slot]] = {}
         self._shelf.clear()
         self._marks: dict[str, int] = {}  # in order of their numbers
-        self._held: dict[str, set[str]] = {}  # tag -> transactions
         self._vouched = Head("", 0, 0, 0.0), NEVER  # a head, and how long the lease lives once it has been read
         self._floor = start.number
         self.tail = start.number
@@ -158,8 +157,8 @@ class NearCache:
         epoch, number = looked_up
         if not epoch or epoch != self._start.epoch or number < self._floor:
             return False
-        marks, held = self._marks, self._held
-        return not any(marks.get(tag, 0) > number or tag in held for tag in tags)
+        # Who holds a tag need not be remembered: a look-up since the hold was logged finds nothing while it stands.
+        return not any(self._marks.get(tag, 0) > number for tag in tags)
 
     def _drop_other_names(self, key: Key, names: tuple[str, ...]) -> None:
         """Other names select among the URL's variants now."""
@@ -231,7 +230,7 @@ class NearCache:
                 self._start = Start(head.epoch, head.sequence)
 
     def apply(self, records: Sequence[Record]) -> bool:
-        """Drops and remembers what they name; False where the place in the log is lost, or too much is held to be remembered."""
+        """Drops and remembers what they name; False where the place in the log is lost."""
         with self._lock:
             for record in records:
                 if record.epoch != self._start.epoch or record.before != self.tail:
@@ -241,7 +240,7 @@ class NearCache:
             if self.tail > self._start.number:
                 self._start = Start(self._start.epoch, self.tail)
             self._lengthen()
-            return len(self._held) <= REMEMBERED
+        return True
 
     def _apply(self, record: Record) -> None:
         if record.kind == "flush":
@@ -252,14 +251,8 @@ class NearCache:
                     self._drop(slot)
             self._floor = max(self._floor, record.number)
             return
-        for tag, *transactions in record.changes:
-            if record.kind == "hold":
-                self._held.setdefault(tag, set()).update(transactions)
-            elif tag in self._held:
-                self._held[tag].difference_update(transactions)
-                if not self._held[tag]:
-                    del self._held[tag]
-            if record.kind != "release":
+        if record.kind != "release":
+            for tag, *_ in record.changes:
                 self._mark(tag, record.number)
 
     def _mark(self, tag: str, number: int) -> None:

@@ -98,16 +98,28 @@ class NearStore:
         return is_accepted
 
     async def hold(
-        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+        self,
+        tags: Sequence[str],
+        transaction: str,
+        lasts: float,
+        timeout: float,
+        tables: Sequence[str] = (),
+        is_known: bool = False,
     ) -> Schemes:
         """Nothing that carries one of `tags` is used or stored until `transaction` is over, or `lasts` seconds have passed."""
-        return await self.store_behind.hold(tags, transaction, lasts, timeout, tables)
+        return await self.store_behind.hold(tags, transaction, lasts, timeout, tables, is_known)
 
     def hold_sync(
-        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+        self,
+        tags: Sequence[str],
+        transaction: str,
+        lasts: float,
+        timeout: float,
+        tables: Sequence[str] = (),
+        is_known: bool = False,
     ) -> Schemes:
         """`hold`, from any thread."""
-        return self.store_behind.hold_sync(tags, transaction, lasts, timeout, tables)
+        return self.store_behind.hold_sync(tags, transaction, lasts, timeout, tables, is_known)
 
     async def release(self, tags: Sequence[str], transaction: str, timeout: float) -> None:
         """What the transaction held is good again."""

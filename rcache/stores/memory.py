@@ -363,13 +363,25 @@ class MemoryStore:
     # Holding
 
     async def hold(
-        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+        self,
+        tags: Sequence[str],
+        transaction: str,
+        lasts: float,
+        timeout: float,
+        tables: Sequence[str] = (),
+        is_known: bool = False,
     ) -> Schemes:
         """Nothing that carries one of `tags` is used or stored until `transaction` is over, or `lasts` seconds have passed."""
         return self.hold_sync(tags, transaction, lasts, timeout, tables)
 
     def hold_sync(
-        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+        self,
+        tags: Sequence[str],
+        transaction: str,
+        lasts: float,
+        timeout: float,
+        tables: Sequence[str] = (),
+        is_known: bool = False,
     ) -> Schemes:
         """`hold`, from any thread."""
         with self._lock:

@@ -19,7 +19,7 @@ from starlette.routing import Mount, Route
 
 import rcache
 from rcache import Cache, CacheMiddleware, ConfigurationError, Rule, cached, capture, depends_on, signals, tag
-from rcache.asgi import keeper
+from rcache.asgi import keeper, plan
 from rcache.asgi.plan import REMEDIES, UNFOLLOWED, WRITING
 from rcache.core.reads import Reads
 from rcache.core.schemes import Scheme
@@ -229,6 +229,20 @@ async def test_a_head_freshens_what_it_does_not_contradict(cache: Cache, clock: 
     assert (await client.get("/")).is_hit
 
 
+async def test_what_a_head_reads_the_freshened_answer_depends_on_too(
+    cache: Cache, clock: HandClock, stored: list[set[str]]
+) -> None:
+    async def page(request: Request) -> Response:
+        show(2 if request.method == "HEAD" else 1)
+        return PlainTextResponse("page", headers={"etag": '"v"'})
+
+    client = serving(cache, page)
+    await client.get("/a")
+    clock.advance(61)
+    assert (await client.head("/a")).is_stored
+    assert stored == [{"order:1"}, {"order:1", "order:2"}]
+
+
 async def test_an_answer_of_very_many_rows_depends_on_their_table(
     cache: Cache, stored: list[set[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +298,21 @@ async def test_what_cannot_be_followed_is_not_stored_and_told_once_per_route(
     assert [record.getMessage() for record in caplog.records] == [
         f'GET /{{name}} is not cached (calls "random()"): {UNFOLLOWED}'
     ]
+
+
+async def test_reasons_that_name_themselves_do_not_fill_the_log(
+    cache: Cache, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "MOST_TOLD", 3)
+
+    async def page(request: Request) -> Response:
+        reads().refuse(request.path_params["name"])
+        return show(7)
+
+    client = serving(cache, page)
+    for name in range(5):
+        await client.get(f"/{name}")
+    assert len(caplog.records) == 3
 
 
 async def test_why_it_is_not_stored_stands_in_the_start_of_a_stream_too(cache: Cache) -> None:

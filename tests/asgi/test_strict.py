@@ -49,6 +49,7 @@ READINGS: dict[str, Read] = {
     "dict": lambda request: dict(request.headers),
     "raw": lambda request: dict(request.scope["headers"])[b"accept-language"],
     "raw loop": lambda request: [value for name, value in request.headers.raw if name == b"accept-language"],
+    "capitals": lambda request: [value for name, value in request.headers.raw if name == b"Accept-Language"],
     "lower": lambda request: [value for name, value in request.headers.raw if name.lower() != b"accept-language"],
 }
 
@@ -116,6 +117,23 @@ async def test_the_host_and_what_is_judged_by_the_cache_itself_are_fine(cache: C
             request.headers.get(name)
 
     assert (await serving(cache, read).get("/page", {"if-none-match": '"x"'})).is_stored
+
+
+async def test_the_type_of_a_body_is_in_the_key_where_the_body_is(cache: Cache) -> None:
+    def read(request: Request) -> None:
+        request.headers.get("content-type")
+
+    with pytest.raises(StrictError, match="content-type"):
+        await serving(cache, read).get("/page")
+
+    @cached(ttl=60, tags=["page"], methods=["QUERY"])
+    async def endpoint(request: Request) -> Response:
+        read(request)
+        return PlainTextResponse("page")
+
+    app = Starlette(routes=[Route("/page", endpoint, methods=["QUERY"])])
+    client = RawClient(CacheMiddleware(app, cache=cache, strict=True))
+    assert (await client.request("QUERY", "/page", {"content-type": "text/plain"}, b"body")).is_stored
 
 
 # Cookies and who asks
@@ -205,8 +223,9 @@ class OldSessions:
         await self.app({**scope, "session": {"user": "ann"}}, receive, send)
 
 
-async def test_the_session_is_part_of_nobody_s_key(cache: Cache) -> None:
-    client = serving(cache, session, cookies="ignore")
+@pytest.mark.parametrize("read", [session, lambda request: request.scope.get("session")], ids=["request", "scope"])
+async def test_the_session_is_part_of_nobody_s_key(cache: Cache, read: Read) -> None:
+    client = serving(cache, read, cookies="ignore")
     client.app = OldSessions(client.app)
     with pytest.raises(StrictError, match=r'scope\["session"\] at .*key_by="cookie:NAME"'):
         await client.get("/page")
@@ -253,6 +272,37 @@ async def test_what_frameworks_and_middleware_read_is_theirs(cache: Cache) -> No
     client = serving(cache, lambda request: None, middleware=middleware)
     await client.get("/page", {"user-agent": "x", "accept-encoding": "gzip"})
     assert cache.stats.stores == 1
+
+
+class Counting:
+    """Somebody's own, around a session."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = SessionMiddleware(app, secret_key="secret")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+async def test_middleware_of_a_mounted_application_is_middleware_too(cache: Cache) -> None:
+    async def endpoint(request: Request) -> Response:
+        return PlainTextResponse("page")
+
+    app = Starlette(routes=[Mount("/below", Counting(Starlette(routes=[Route("/page", endpoint)])))])
+    client = RawClient(CacheMiddleware(app, cache=cache, strict=True, default_ttl=60, cookies="ignore"))
+    assert (await client.get("/below/page")).is_stored
+
+
+async def test_what_a_framework_without_middleware_reads_is_its_own(cache: Cache) -> None:
+    framework: dict[str, Any] = {"__name__": "starlette.of_its_own", "Request": Request, "Response": PlainTextResponse}
+    code = """
+async def app(scope, receive, send):
+    Request(scope).headers.get("accept-language")
+    await Response("page")(scope, receive, send)
+"""
+    exec(code, framework)
+    client = RawClient(CacheMiddleware(framework["app"], cache=cache, strict=True, default_ttl=60))
+    assert (await client.get("/")).is_stored
 
 
 @pytest.mark.parametrize("is_async", [True, False], ids=["async", "sync"])

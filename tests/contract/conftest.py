@@ -10,6 +10,7 @@ from tests.contract.memory_harness import MemoryHarness
 from tests.contract.near_harness import NearHarness
 from tests.contract.redis_harness import RedisHarness
 from tests.sentinels import Sentinels
+from tests.support import PATIENCE
 
 Harness = MemoryHarness | RedisHarness | NearHarness
 
@@ -28,8 +29,12 @@ def make_harness(request: pytest.FixtureRequest, kind: str) -> Harness:
 
 @pytest.fixture(autouse=True)
 def _short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever writes behind sentinels waits for a lease after the first connection of a namespace."""
+    """Whoever writes behind sentinels waits for a lease after the first connection of a namespace.
+
+    So they are asked all the time; none is stopped here, and a busy machine may keep them from answering for a while.
+    """
     monkeypatch.setattr("rcache.stores.redis.sentinel.LEASE", 0.05)
+    monkeypatch.setattr("rcache.stores.redis.sentinel.ASK_TIMEOUT", PATIENCE)
 
 
 @pytest.fixture(params=["memory", "redis", "near", "sentinel", "cluster"])

@@ -33,7 +33,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from rcache.core.changes import Change
 from rcache.core.entry import Found, Missing
+from rcache.core.schemes import Effect, Scheme
 from rcache.ports import Store
 from tests.contract.conftest import make_harness
 from tests.contract.memory_harness import MemoryHarness
@@ -48,13 +50,19 @@ HOLD = 200.0
 STEP = 400.0  # seconds that pass at a time: lifetimes and quarantines end well within, so a slow test changes nothing
 MAX_MARKS = 4
 
+ROWS = Scheme("rows", ("kind",))
+"""A way to ask for rows, which a writer of `/rows` learns of by holding or purging their table."""
+
 TAGS_OF = {
+    "/rows": (cast("str", ROWS.tag({"kind": 1})), "rows:*", "rows?*"),
     "/book/0": ("book:0",),
     "/book/1": ("book:1", "author:1"),
     "/shelf": ("book:0", "book:1", "shelf"),
     "/theme": ("theme", "shelf"),
 }
+EFFECT = Effect(["rows"], {"rows": [Change("rows", (1,), "insert", None, {"kind": 1})]})
 TAGS = sorted({tag for tags in TAGS_OF.values() for tag in tags})
+SCHEMES_OF = {"/rows": (ROWS,)}
 NAMES_OF = {"/theme": ("accept-language", "x-theme"), "/book/1": ("accept-language",)}
 
 asks = st.builds(
@@ -251,6 +259,40 @@ class Histories(RuleBasedStateMachine):
             self._look_up(ask, 1 - node)
         self._store(filling, node)
 
+    # A writer of rows, who knows no scheme beforehand
+
+    @rule(node=nodes)
+    def write_rows(self, node: int) -> None:
+        self.versions["/rows"] += 1
+        self._all(lambda party: self._purge_rows(party.nodes[node], ""))
+        self.floors["/rows"] = self.versions["/rows"]
+
+    @rule(node=nodes, is_old=st.booleans(), dies=st.booleans())
+    def hold_rows_during_a_fill(self, node: int, is_old: bool, dies: bool) -> None:
+        rows, transaction = Question("/rows"), f"t{next(self.count)}"
+        filling = self.look_up(rows, node, 3)
+        if not is_old:
+            self._store(filling, node)
+        self._all(lambda party: self._hold_rows(party.nodes[1 - node], transaction))
+        self._store(filling, node)
+        self._store(self.look_up(rows, node, 3), node)
+        self.versions["/rows"] += 1
+        self.floors["/rows"] = self.versions["/rows"]
+        self._look_up(rows, node)
+        if not dies:
+            self._all(lambda party: self._purge_rows(party.nodes[1 - node], transaction))
+        self._look_up(rows, node)
+        self._store(filling, node)
+
+    async def _hold_rows(self, store: Store, transaction: str) -> None:
+        told = await store.hold(["rows"], transaction, HOLD, TIMEOUT, ["rows"])
+        await store.hold(["rows", *EFFECT.made_by(told)], transaction, HOLD, TIMEOUT, ["rows"])
+
+    async def _purge_rows(self, store: Store, transaction: str) -> None:
+        purge = await store.purge(["rows"], TIMEOUT, transaction, ["rows"])
+        if more := EFFECT.made_by(purge.schemes):
+            await store.purge(list(more), TIMEOUT, transaction)
+
     @rule(ask=asks, node=nodes)
     def purge_the_url(self, ask: Question, node: int) -> None:
         path = ask.key.path.decode()
@@ -328,7 +370,8 @@ class Histories(RuleBasedStateMachine):
             assert miss.start is not None
             at = miss.now - party.since(self.passed - filling.passed)
             entry = made(filling.ask, miss.start, at, filling.body, *TAGS_OF[path], lifetime=filling.lifetime)
-            return party.nodes[node].store(filling.ask, NAMES_OF.get(path, ()), entry, budget())
+            names, schemes = NAMES_OF.get(path, ()), SCHEMES_OF.get(path, ())
+            return party.nodes[node].store(filling.ask, names, entry, budget(), schemes)
 
         accepted = [
             self.runner.run(_awaited(sent(party, miss)))

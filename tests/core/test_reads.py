@@ -71,6 +71,17 @@ def test_where_it_is_strict_a_refusal_is_noted_and_raised(is_within: bool):
     assert list(strict.refused) == ["wrote", "unseen"]
 
 
+def test_who_is_around_and_knows_better_is_told_nothing():
+    known, unknown = Reads(is_strict=True), Reads()
+    Reads(known).refuse("unseen", seen_by=(known,))
+    assert not known.refused
+    inner = Reads(Reads(unknown))
+    assert inner.around[0] is inner
+    assert inner.around[-1] is unknown
+    inner.refuse("unseen", seen_by=(inner.around[1],))
+    assert [list(each.refused) for each in inner.around] == [["unseen"], [], ["unseen"]]
+
+
 # Fewer tags
 
 

@@ -75,14 +75,26 @@ class FaultyStore(MemoryStore):
         return super().flush_sync(timeout)
 
     async def hold(
-        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+        self,
+        tags: Sequence[str],
+        transaction: str,
+        lasts: float,
+        timeout: float,
+        tables: Sequence[str] = (),
+        is_known: bool = False,
     ) -> Schemes:
         self.was_sent.set()
         await self.may_land.wait()
         return self._hold(tags, transaction, lasts, timeout, tables)
 
     def hold_sync(
-        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+        self,
+        tags: Sequence[str],
+        transaction: str,
+        lasts: float,
+        timeout: float,
+        tables: Sequence[str] = (),
+        is_known: bool = False,
     ) -> Schemes:
         self.renewing.set()
         assert self.may_renew.wait(PATIENCE)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -466,6 +467,31 @@ async def test_where_not_all_may_know_of_a_hold_its_purge_is_waited_for(
     assert purged == [""]
     assert await asyncio.to_thread(store.released.acquire, True, PATIENCE)
     assert store.held == set()
+
+
+async def test_what_was_placed_is_known_until_more_is_to_be_held(
+    cache: Cache, store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: list[bool] = []
+    hold: Hold = cache.holds.begin()
+
+    async def noted(*arguments: Any) -> Any:
+        known.append(arguments[5])
+        return await FaultyStore.hold(store, *arguments)
+
+    def noted_sync(*arguments: Any) -> Any:
+        known.append(arguments[5])
+        return FaultyStore.hold_sync(store, *arguments)
+
+    monkeypatch.setattr(store, "hold", noted)
+    monkeypatch.setattr(store, "hold_sync", noted_sync)
+    await hold.place(["book:1"])
+    await hold.place()
+    hold.renew()
+    await hold.place(["book:2"])
+    hold.renew()
+    assert known == [False, True, True, False, True]
+    await hold.purge()
 
 
 @pytest.mark.parametrize("how", ["async", "sync"])

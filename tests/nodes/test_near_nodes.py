@@ -142,6 +142,23 @@ async def test_a_fast_node_hears_of_purges_by_itself(server: RedisServer, nodes:
     await fast.close()
 
 
+async def test_a_hold_that_was_lost_with_its_guard_keeps_nothing_from_being_kept_near(
+    server: RedisServer, nodes: list[Cache]
+) -> None:
+    """Its end is named by no record: what it held is kept again once a look-up finds it."""
+    await keep(nodes, b"x", "book:1")
+    hold = nodes[0].holds.begin()
+    await hold.place(["book:1"])
+    guard = store_of(nodes[0]).store_behind.names.guard(0)  # type: ignore[attr-defined]
+    with server.client() as client:
+        client.delete(guard)
+        assert (await missing(nodes[1].store, BOOK)).reason == "quarantine"
+        client.hset(guard, "quarantine", 1)  # it is over
+    await missing(nodes[1].store, BOOK)
+    await hold.purge()
+    await keep(nodes, b"y", "book:1")
+
+
 # What may go wrong
 
 

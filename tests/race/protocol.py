@@ -92,8 +92,6 @@ class Node:
             self.near._drop(slot)
 
     def may_keep(self, *arguments: Any) -> bool:
-        if self.removed == "near_mark":
-            self.near._held.clear()
         if self.removed == "floor":
             self.near._floor = 0
         return NearCache._may_keep(self.near, *arguments)
@@ -180,7 +178,7 @@ class Protocol:
         removals.cut(
             store,
             "purge",
-            ("local number = put('HINCRBY', sequence, 'n', 2) - 1", "local number = tonumber(ARGV[8])"),
+            ("local number = put('HINCRBY', sequence, 'n', 2) - 1", "local number = tonumber(ARGV[#ARGV])"),
             (">= number then redis.call('HDEL', sequence, 'epoch') end", ">= number then end"),
             ("for _, shard in ipairs(shards) do lift(shard, ends, changes, true) end", ""),
             ("local logged = append(", "local logged = (function() end)("),

@@ -46,6 +46,11 @@ class Way(Protocol):
         """Whether it is time to `confirm`, so that nobody has to wait for it later."""
         ...
 
+    @property
+    def reign(self) -> bytes:
+        """The number of failovers that those count who appoint the server; empty where there are none."""
+        ...
+
     def unsettled(self) -> float:
         """Seconds for which other processes may still follow a server that answered before this one."""
         ...
@@ -84,6 +89,7 @@ class Address:
 
     is_sure = True
     is_aging = False
+    reign = b""
 
     def __init__(self, kind: type, options: Mapping[str, object]) -> None:
         if kind not in _TWINS:

@@ -121,6 +121,11 @@ class Sentinels:
         """Whether it is time to ask them again, so that nobody has to wait for their answer."""
         return _now() > self._sure_until - LEASE / 2
 
+    @property
+    def reign(self) -> bytes:
+        """The number that the sentinels raise at each failover."""
+        return b"%d" % (0 if self._spot is None else self._spot.reign)
+
     def unsettled(self) -> float:
         """Seconds for which other processes may still follow a former primary."""
         return max(0.0, self._settled_at - _now())
@@ -132,8 +137,7 @@ class Sentinels:
 
     def greeting(self) -> bytes | None:
         """The command that each connection begins with: nothing counts there that was written in an earlier reign."""
-        reign = 0 if self._spot is None else self._spot.reign
-        return pack((b"EVAL", ENTER.source, b"1", self._sequence, b"%d" % reign))
+        return pack((b"EVAL", ENTER.source, b"1", self._sequence, self.reign))
 
     def greeted(self, milliseconds: int) -> None:
         """A reign that has been known for longer than a lease is settled."""

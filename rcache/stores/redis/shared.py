@@ -183,16 +183,28 @@ class SharedStore(ABC, Generic[S]):
     # What writers do
 
     async def hold(
-        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+        self,
+        tags: Sequence[str],
+        transaction: str,
+        lasts: float,
+        timeout: float,
+        tables: Sequence[str] = (),
+        is_known: bool = False,
     ) -> Schemes:
         """Nothing that carries one of `tags` is used or stored until `transaction` is over, or `lasts` seconds have passed."""
-        return await self._carry_out(self._holding(tags, transaction, lasts, tables), timeout)
+        return await self._carry_out(self._holding(tags, transaction, lasts, tables, is_known), timeout)
 
     def hold_sync(
-        self, tags: Sequence[str], transaction: str, lasts: float, timeout: float, tables: Sequence[str] = ()
+        self,
+        tags: Sequence[str],
+        transaction: str,
+        lasts: float,
+        timeout: float,
+        tables: Sequence[str] = (),
+        is_known: bool = False,
     ) -> Schemes:
         """`hold`, from any thread."""
-        return self._carry_out_sync(self._holding(tags, transaction, lasts, tables), timeout)
+        return self._carry_out_sync(self._holding(tags, transaction, lasts, tables, is_known), timeout)
 
     async def release(self, tags: Sequence[str], transaction: str, timeout: float) -> None:
         """What the transaction held is good again: it changed nothing."""
@@ -232,7 +244,7 @@ class SharedStore(ABC, Generic[S]):
 
     @abstractmethod
     def _holding(
-        self, tags: Sequence[str], transaction: str, lasts: float, tables: Sequence[str]
+        self, tags: Sequence[str], transaction: str, lasts: float, tables: Sequence[str], is_known: bool
     ) -> Steps[S, Schemes]: ...
 
     @abstractmethod

@@ -212,9 +212,9 @@ class RedisStore(SharedStore[Step]):
     # What writers do
 
     def _holding(
-        self, tags: Sequence[str], transaction: str, lasts: float, tables: Sequence[str]
+        self, tags: Sequence[str], transaction: str, lasts: float, tables: Sequence[str], is_known: bool
     ) -> Steps[Step, Schemes]:
-        return writing.holding(self, tags, transaction, lasts, tables)
+        return writing.holding(self, tags, transaction, lasts, tables, is_known)
 
     def _releasing(self, tags: Sequence[str], transaction: str) -> Steps[Step, None]:
         return writing.releasing(self, tags, transaction)

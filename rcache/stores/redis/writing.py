@@ -30,7 +30,12 @@ LONGEST_PAUSE: Final = 0.02
 
 
 def holding(
-    store: RedisStore, tags: Sequence[str], transaction: str, lasts: float, tables: Sequence[str] = ()
+    store: RedisStore,
+    tags: Sequence[str],
+    transaction: str,
+    lasts: float,
+    tables: Sequence[str] = (),
+    is_known: bool = False,
 ) -> Steps[Step, Schemes]:
     """Places or renews holds; in strict mode every live node has read them afterwards. The schemes of the tables."""
     spelled = spell_guards(store.names, tags, store.shards)
@@ -39,11 +44,11 @@ def holding(
     for _ in range(ATTEMPTS):
         reply = yield Step(store.hold_script, _log_of(store), arguments)
         if reply[0] == b"held":
-            _, epoch, number, is_strict, told = reply
+            _, epoch, number, is_strict, told, placed = reply
             store.enter(epoch)
             store.is_strict |= bool(is_strict)
             yield from _settling(store)
-            if number and store.is_strict:
+            if number and store.is_strict and (placed or not is_known):
                 yield from read_by_all(store, epoch, int(number))
             return _read_schemes(store, tables, told)
         yield from repairing(store)
@@ -93,7 +98,7 @@ def repair_step(store: RedisStore) -> Step:
     """What makes again what is missing of epoch and guards."""
     has_seen = 1 if store.epoch else 0
     arguments = (secrets.token_hex(8).encode(), b"%d" % has_seen, b"%d" % (store.quarantine * 1000), *LOG_BOUNDS)
-    return Step(store.repair_script, (*_log_of(store), *store.guards), arguments)
+    return Step(store.repair_script, (*_log_of(store), *store.guards), (*arguments, store.way.reign))
 
 
 def listed(tags: Sequence[str]) -> list[str]:

@@ -46,6 +46,16 @@ class Queries:
         return [f"{user.name}: {book.title}" for book in user.books] if user else []
 
     @staticmethod
+    def watched(session: Session, key: int) -> list[str]:
+        """The same, and somebody looks on for a while."""
+        kept = session.get_one(User, key)  # the session forgets what nobody holds
+        with capture() as seen:
+            shelf = Queries.shelf(session, key)
+        assert seen.refused
+        Queries.members(session, kept.org_id)
+        return shelf
+
+    @staticmethod
     def search(session: Session, key: str) -> list[str]:
         return list(session.scalars(select(User.name).where(User.name.like(f"{key}%"))))
 
@@ -236,6 +246,11 @@ async def test_what_cannot_be_followed_is_not_stored_and_says_why(
     assert len([record for record in caplog.records if "is not cached" in record.getMessage()]) == 5
 
 
+async def test_looking_on_for_a_while_changes_nothing(app: FastAPI, cache: Cache) -> None:
+    client = RawClient(CacheMiddleware(app, cache=cache, auto=True, default_ttl="1h", strict=True))
+    assert (await client.get("/watched/1")).is_stored
+
+
 async def test_strict_mode_raises_at_the_statement(app: FastAPI, cache: Cache) -> None:
     client = RawClient(CacheMiddleware(app, cache=cache, auto=True, default_ttl="1h", strict=True))
     for page in PAGES:
@@ -251,15 +266,18 @@ def test_a_capture_shows_what_a_block_depends_on_outside_any_request(path: Path)
     tracking = track(engine, Base.metadata, cache=cache)
     with Session(engine) as session, capture() as outer:
         with capture() as row:
-            Queries.user(session, 1)
+            kept = session.get_one(User, 1)  # the session forgets what nobody holds
         with capture() as dice:
             Queries.dice(session, 1)
         with capture() as written:
             Queries.visit(session, 2)
+    assert isinstance(kept, User)
     assert "user:1" in row.tags
     assert not row.refused
     assert any("random" in reason for reason in dice.refused)
     assert "uncommitted" in written.refused
+    assert "a session that had loaded objects before" in dice.refused
+    assert "a session that had loaded objects before" not in outer.refused
     assert set(outer.tags) == {*row.tags, *dice.tags, *written.tags}
     tracking.untrack()
     engine.dispose()

@@ -17,9 +17,11 @@ from redis import asyncio as aredis
 from redis.asyncio.cluster import ClusterNode
 
 from rcache import Cache
+from rcache.core.changes import families
 from rcache.core.entry import Found, Missing
 from rcache.core.errors import BackendError, ConfigurationError
 from rcache.core.keys import digest, shard_of
+from rcache.core.schemes import Scheme
 from rcache.stores.redis import ClusterStore, RedisStore
 from rcache.stores.redis.cluster.slots import Node
 from rcache.stores.redis.scripts import pack
@@ -108,6 +110,19 @@ async def test_a_hit_takes_two_rounds_of_trips(near_store: ClusterStore):
         before = near_store.trips
         assert isinstance(await near_store.lookup(Request(), budget()), Found)
         assert near_store.trips == before + 2
+
+
+async def test_a_hit_takes_as_many_rounds_with_fifty_schemes_and_a_store_no_more(near_store: ClusterStore):
+    schemes = [Scheme(f"table{n % 5}", (f"column{n}",)) for n in range(50)]
+    tags = [str(each.tag({each.columns[0]: 1})) for each in schemes]
+    missing = await start_of(near_store, Request())
+    before = near_store.trips
+    entry = entry_of(missing.start, missing.now, *tags, *families(tags))
+    assert await near_store.store(Request(), (), entry, budget(), schemes)
+    assert near_store.trips == before + 3
+    before = near_store.trips
+    assert isinstance(await near_store.lookup(Request(), budget()), Found)
+    assert near_store.trips == before + 2
 
 
 async def test_a_store_takes_three_rounds_and_a_purge_of_many_tags_three(near_store: ClusterStore):

@@ -429,15 +429,17 @@ async def test_a_hold_that_is_renewed_while_it_is_buried_lives_on(harness: Redis
     await fill(store, Request(b"/held"))
 
 
-async def test_a_hold_that_stands_is_logged_all_the_same(harness: RedisHarness, store: ClusterStore):
+async def test_a_hold_that_stands_is_logged_unless_all_know_of_it(harness: RedisHarness, store: ClusterStore):
     """It may have been placed by a call that came no further, or nodes with near caches may have read that it ended."""
     hold = Walk(store, writing.holding(store, [TAG], "t1", 30.0))
     await hold.until("record")
     assert harness.client.xlen(store.names.log) == 0
     await store.hold([TAG], "t1", 30.0, TIMEOUT)
     assert harness.client.xlen(store.names.log) == 1
+    await store.hold([TAG], "t1", 30.0, TIMEOUT, (), True)
+    assert harness.client.xlen(store.names.log) == 1
     await harness.advance(31.0)
-    await store.hold([TAG], "t1", 30.0, TIMEOUT)
+    await store.hold([TAG], "t1", 30.0, TIMEOUT, (), True)
     assert harness.client.xlen(store.names.log) == 2
 
 
@@ -541,6 +543,12 @@ CLAUSES = [
         "lift",
         "and deadline <= now",
         "",
+    ),
+    (
+        test_a_hold_that_stands_is_logged_unless_all_know_of_it,
+        "place",
+        "(deadlines[transaction] or 0) <= now",
+        "not deadlines[transaction]",
     ),
     (
         test_a_hold_whose_epoch_ends_before_it_is_logged_is_placed_anew,

@@ -327,6 +327,21 @@ async def test_a_hold_whose_reply_was_lost_is_waited_for_when_it_is_sent_again(s
     await again
 
 
+async def test_what_stands_and_is_known_to_all_is_renewed_without_waiting_and_what_was_lost_is_not(strict, log):
+    placing = asyncio.ensure_future(strict.store.hold(["a", "b"], "t1", 20.0, 5.0))
+    await asyncio.to_thread(acknowledge, log)
+    await placing
+    await strict.store.release(["b"], "t1", 5.0)  # nobody waits until the node has read of that
+    await strict.store.hold(["a"], "t1", 20.0, 5.0, (), True)
+    lost = asyncio.ensure_future(strict.store.hold(["a", "b"], "t1", 20.0, 5.0, (), True))
+    for _ in range(5):
+        await strict.store.lookup(Request(), budget())
+    assert not lost.done()
+    head = int(strict.client.hget(strict.store.names.sequence, "last"))
+    await asyncio.to_thread(log.renew, "n1", 3, head)
+    await lost
+
+
 async def test_a_purge_whose_hold_was_read_by_all_waits_for_nobody(strict, log):
     doing = asyncio.ensure_future(strict.store.hold(["a"], "t1", 20.0, 5.0))
     await asyncio.to_thread(acknowledge, log)

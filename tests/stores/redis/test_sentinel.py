@@ -158,6 +158,23 @@ async def test_a_connection_without_a_loop_begins_the_reign_too(quick: Sentinels
         assert int(client.hget(sequence, "reign")) == reign
 
 
+async def test_an_epoch_of_this_reign_is_not_void_for_whoever_connects_after_everything_was_lost(
+    quick: Sentinels, nodes: list[RedisStore]
+):
+    """It is begun on a connection that was there before, and is there still."""
+    await fill(nodes[0], Request())
+    with quick.primary.client() as client:
+        client.flushall()
+    for store in nodes:
+        store.quarantine = 0.0
+    assert isinstance(await nodes[0].lookup(Request(), budget()), Missing)
+    await fill(nodes[0], Request(), body=b"new")
+
+    nodes[1].purge_sync(["unrelated"], 5.0)
+
+    assert (await nodes[0].lookup(Request(), budget())).entry.body == b"new"
+
+
 async def test_a_name_that_leads_to_another_server_by_now_is_followed(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("rcache.stores.redis.breaker.FIRST_WAIT", 0.0)
     servers = [RedisServer("--unixsocket", str(tmp_path / f"{number}.sock")) for number in range(2)]

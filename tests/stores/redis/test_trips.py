@@ -3,11 +3,14 @@
 import asyncio
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from rcache.core.entry import Found, Missing
+from rcache.core.changes import families
+from rcache.core.entry import Entry, Found, Missing, Start
+from rcache.core.schemes import Scheme
 from tests.contract.redis_harness import RedisHarness
 
 from .conftest import Request, budget, entry_of, fill
@@ -38,6 +41,35 @@ async def test_a_purge_of_many_tags_takes_one_trip(store):
     await store.purge([f"article:{n}" for n in range(50)], 5.0)
 
     assert store.trips == before + 1
+
+
+MANY = [Scheme(f"table{n % 5}", (f"column{n}",)) for n in range(50)]
+
+
+def asked(schemes: list[Scheme], start: Start, now: float) -> Entry:
+    tags = [str(each.tag({each.columns[0]: 1})) for each in schemes]
+    return entry_of(start, now, *tags, *families(tags))
+
+
+@pytest.mark.parametrize("schemes", [MANY[:1], MANY], ids=["1", "50"])
+async def test_what_depends_on_one_scheme_or_fifty_takes_the_same_trips(store, schemes):
+    """One for a miss, one for its store with what it registers, one for a hit, one for a hold, one for a purge."""
+    tables = sorted({each.table for each in schemes})
+    for is_opened in (False, True):
+        trips = [store.trips]
+        missing = await store.lookup(Request(), budget())
+        trips.append(store.trips)
+        assert await store.store(Request(), (), asked(schemes, missing.start, missing.now), budget(), schemes)
+        trips.append(store.trips)
+        assert isinstance(await store.lookup(Request(), budget()), Found)
+        trips.append(store.trips)
+        told = await store.hold([*tables, "table0:1"], "t1", 20.0, 5.0, tables)
+        assert {each for its in told.values() for each in its} == set(schemes)
+        trips.append(store.trips)
+        await store.purge([*tables, *[f"{table}:*" for table in tables]], 5.0, "t1", tables)
+        trips.append(store.trips)
+        if is_opened:
+            assert [after - before for before, after in pairwise(trips)] == [1, 1, 1, 1, 1]
 
 
 async def test_a_hit_on_a_variant_takes_one_trip_once_the_names_are_known(harness: RedisHarness):

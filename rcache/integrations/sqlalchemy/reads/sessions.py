@@ -20,7 +20,7 @@ OLDER: Final = "a session that had loaded objects before"
 _SESSION: Final = "rcache_session"
 """Where a connection keeps whose it is."""
 _SEEN: Final = "rcache_seen_by"
-"""Where a session keeps which gathering has looked at it last."""
+"""Where a session keeps which gatherings have looked at it."""
 
 
 class Sessions:
@@ -47,22 +47,20 @@ def _on_begin(session: Session, transaction: Any, connection: Connection) -> Non
 
 
 def look(connection: Connection, reads: Reads) -> None:
-    """Refuses where the connection's session had objects before its first statement in this gathering."""
+    """Refuses where the connection's session had objects before its first statement in this gathering.
+
+    What had begun around it before has seen them being loaded.
+    """
     session, owner = connection.info.get(_SESSION, (None, None))
     if session is None or owner() is not connection:  # nobody's, or that of a session before
         return
     found = session()
-    if found is None or (seen := found.info.get(_SEEN)) is reads:
+    seen: tuple[Reads, ...] = () if found is None else found.info.get(_SEEN, ())
+    if found is None or reads in seen:
         return
-    known = list(seen.chain()) if seen is not None else []
-    if reads in known:  # which one within it has looked at since
-        return
-    found.info[_SEEN] = reads
+    found.info[_SEEN] = reads.around
     if any(not inspected(each).expired for each in found.identity_map.values()):
-        if any(each in known for each in reads.chain()):  # what is around this one has seen it all
-            reads.refused.setdefault(OLDER)
-        else:
-            reads.refuse(OLDER)
+        reads.refuse(OLDER, seen_by=seen)
 
 
 sessions = Sessions()

@@ -281,9 +281,9 @@ class ClusterStore(SharedStore[Moves]):
     # What writers do
 
     def _holding(
-        self, tags: Sequence[str], transaction: str, lasts: float, tables: Sequence[str]
+        self, tags: Sequence[str], transaction: str, lasts: float, tables: Sequence[str], is_known: bool
     ) -> Steps[Moves, Schemes]:
-        return writing.holding(self, tags, transaction, lasts, tables)
+        return writing.holding(self, tags, transaction, lasts, tables, is_known)
 
     def _releasing(self, tags: Sequence[str], transaction: str) -> Steps[Moves, None]:
         return writing.releasing(self, tags, transaction)

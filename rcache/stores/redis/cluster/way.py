@@ -17,6 +17,7 @@ class SlotWay:
 
     is_sure = True
     is_aging = False
+    reign = b""
 
     def __init__(self, topology: Topology, routes: SyncRoutes, slot: int) -> None:
         self.generation = 0

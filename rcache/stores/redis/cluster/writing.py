@@ -44,13 +44,18 @@ class Repaired(NamedTuple):
 
 
 def holding(
-    store: ClusterStore, tags: Sequence[str], transaction: str, lasts: float, tables: Sequence[str] = ()
+    store: ClusterStore,
+    tags: Sequence[str],
+    transaction: str,
+    lasts: float,
+    tables: Sequence[str] = (),
+    is_known: bool = False,
 ) -> Steps[Moves, Schemes]:
     """Places holds in the guards, then logs them; in strict mode every live node has read them afterwards. The tables' schemes.
 
-    Those that stand are logged too: they may have been placed by a call that came no further.
+    Those that stand and are not known are logged too: they may have been placed by a call that came no further.
     """
-    placed = [[tag, transaction] for tag in tags]
+    changes = [[tag, transaction] for tag in tags]
     for _ in range(ATTEMPTS):
         epoch = (yield store.sequence_step)[0]
         if epoch:
@@ -59,7 +64,9 @@ def holding(
             replies = yield Round(_in_shards(store, store.place_script, tags, arguments, tables))
             if all(reply[0] == b"held" for reply in replies):
                 schemes = _read_schemes(store, tags, tables, [reply[1] for reply in replies])
-                logged, is_strict = yield _record(store, epoch, "hold", placed, is_awaited=True)
+                if is_known and not any(reply[2] for reply in replies):
+                    return schemes
+                logged, is_strict = yield _record(store, epoch, "hold", changes, is_awaited=True)
                 store.is_strict |= bool(is_strict)
                 if logged:
                     if store.is_strict:

@@ -10,8 +10,8 @@
 -- ARGV[3]    for how many milliseconds
 -- ARGV[4]    how many records the log keeps, and ARGV[5] for how many milliseconds
 -- ARGV[6]    tables whose schemes are asked for, as the tags are spelled; their tags are among these
--- returns    {'held', epoch, number, 1 if strict nodes may be there else 0, the schemes of each table}: who has read the log up to
---            that number knows of the holds; {'lost'} where a guard or the epoch has to be made first
+-- returns    {'held', epoch, number, 1 if strict nodes may be there else 0, the schemes of each table, how many were placed}: who
+--            has read the log up to that number knows of the holds; {'lost'} where a guard or the epoch has to be made first
 --@include rule
 --@include put
 --@include holds
@@ -55,4 +55,4 @@ if #placed > 0 then
 end
 local told = {}
 for _, shard in ipairs(cjson.decode(ARGV[6])) do tell_schemes(epoch, shard, told) end
-return {'held', epoch, number or '', known[4] == 'strict' and 1 or 0, told}
+return {'held', epoch, number or '', known[4] == 'strict' and 1 or 0, told, #placed}

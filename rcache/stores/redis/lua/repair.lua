@@ -11,6 +11,7 @@
 -- ARGV[2]    1 if the caller has seen an epoch before: what it knew may be lost, so quarantine
 -- ARGV[3]    milliseconds of quarantine
 -- ARGV[4]    how many records the log keeps, and ARGV[5] for how many milliseconds
+-- ARGV[6]    the reign that the caller's sentinels tell (enter.lua); empty where there are none
 -- returns    {epoch, number, 1 if in quarantine else 0, seconds, microseconds}
 --@include rule
 --@include put
@@ -37,7 +38,7 @@ end
 local epoch, number = standing(sequence, info)
 if not epoch then
   local is_quarantined
-  epoch, number, is_quarantined = begin_epoch(sequence, log, info, fresh, seen)
+  epoch, number, is_quarantined = begin_epoch(sequence, log, info, fresh, seen, ARGV[6])
   for position = 3, #KEYS, 2 do
     make(epoch, KEYS[position], KEYS[position + 1], number, is_quarantined)
   end

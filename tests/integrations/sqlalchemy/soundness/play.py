@@ -20,6 +20,7 @@ from rcache.core.schemes import Effect
 from rcache.current import gathering
 from rcache.integrations.sqlalchemy import Tracking, track
 from tests.integrations.sqlalchemy.harness import enforce_foreign_keys
+from tests.integrations.sqlalchemy.soundness import composed as composed
 from tests.integrations.sqlalchemy.soundness import models
 from tests.integrations.sqlalchemy.soundness.queries import SHAPES, Question, Shape
 from tests.integrations.sqlalchemy.soundness.writes import KINDS

@@ -15,5 +15,5 @@ local _, time = clock()
 local epoch, number = standing(sequence, info)
 if epoch then return {epoch, take(sequence), 0, time[1], time[2]} end
 local may_be_lost
-epoch, number, may_be_lost = begin_epoch(sequence, log, info, ARGV[1], ARGV[2] == '1')
+epoch, number, may_be_lost = begin_epoch(sequence, log, info, ARGV[1], ARGV[2] == '1', '')
 return {epoch, number, may_be_lost and 0 or 1, time[1], time[2]}
