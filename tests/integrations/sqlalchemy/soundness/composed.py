@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from sqlalchemy import and_, exists, func, not_, or_, select
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import aliased, contains_eager, joinedload, selectinload
 
 from tests.integrations.sqlalchemy.soundness.models import (
     NAMES,
@@ -17,11 +17,12 @@ from tests.integrations.sqlalchemy.soundness.models import (
     Follow,
     Note,
     Org,
+    Pet,
     Place,
     Profile,
     User,
 )
-from tests.integrations.sqlalchemy.soundness.queries import Question, rows, shape
+from tests.integrations.sqlalchemy.soundness.queries import Question, follow, rows, shape
 
 MODELS = (Article, User, Comment, Org, Profile, Note, Place, Follow)
 
@@ -132,3 +133,59 @@ def anything(r: random.Random) -> Question:
     columns = [part.column(r).label(f"c{number}") for number, part in enumerate(parts)]
     statement = source.with_only_columns(*columns, maintain_column_froms=True).where(*where)
     return rows(statement.distinct() if r.random() < 0.2 else statement)
+
+
+PATHS: dict[type[Any], tuple[tuple[str, ...], ...]] = {
+    Comment: (("article", "author", "org"), ("writer", "org"), ("article", "labels"), ("writer", "profile")),
+    Article: (("author", "org"), ("author", "profile"), ("comments", "writer"), ("labels",)),
+    User: (("org",), ("articles",), ("profile",)),
+    Follow: (("followed", "org"), ("follower",)),
+    Profile: (("user", "org"),),
+    Note: (("member", "org"),),
+    Place: (("parent", "parent"), ("children",)),
+    Pet: (("owner", "org"),),
+}
+
+
+@shape()
+def any_objects(r: random.Random) -> Question:
+    """Objects with others that hang on them, loaded in any way, filtered and ordered by any of them."""
+    model = r.choice(list(PATHS))
+    path = r.choice(PATHS[model])
+    path = path[: r.randint(1, len(path))]
+    statement, ends, options = select(model), [model], None
+    for name in path:
+        attribute = getattr(ends[-1], name)
+        target = attribute.property.mapper.class_
+        kind = r.randint(0, 4) if not attribute.property.uselist else r.randint(0, 2)
+        if kind > 2 and target not in ends and len(ends) == 1:
+            statement = statement.join(attribute) if r.random() < 0.5 else statement.outerjoin(attribute)
+            options = contains_eager(attribute)
+        elif kind > 0:
+            way = {"innerjoin": True} if r.random() < 0.3 and not attribute.property.uselist else {}
+            options = joinedload(attribute, **way) if options is None else options.joinedload(attribute, **way)
+        else:
+            options = selectinload(attribute) if options is None else options.selectinload(attribute)
+        ends.append(target)
+    statement = statement.options(options)
+    columns = [column for column in model.__table__.columns if column.key != "photo"]
+    if r.random() < 0.7:
+        statement = statement.where(a_value(r, columns))
+    orders = [model.__table__.c[key.key] for key in model.__table__.primary_key.columns]
+    if r.random() < 0.3:
+        orders.insert(0, r.choice(columns))
+    statement = statement.order_by(*orders)
+    if r.random() < 0.3:
+        statement = statement.limit(2)
+    paths = (".".join(path),)
+    if r.random() < 0.3:
+        return lambda s: follow(s.scalars(statement).unique().first(), paths)
+    return lambda s: [follow(each, paths) for each in s.scalars(statement).unique()]
+
+
+def a_value(r: random.Random, columns: list[Any]) -> Any:
+    """An equality or something else, of a column that holds a number or a text."""
+    column = r.choice([each for each in columns if each.type.python_type in (int, str)] or columns)
+    if column.type.python_type is str:
+        return column.in_([r.choice((*NAMES, *WORDS)), r.choice(NAMES)])
+    return r.choice((column == r.randint(1, ROWS), column > r.randint(0, 5), column.is_(None), column.in_([1, 2, 5])))

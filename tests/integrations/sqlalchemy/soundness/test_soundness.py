@@ -32,6 +32,12 @@ def test_no_result_is_stale_on_postgresql(postgres_server: PostgresServer):
     assert tally.needed > 50
 
 
+def test_no_result_of_composed_queries_is_stale():
+    tally = run("sqlite://", 21, 20, ["anything", "any_objects"], each=40)
+    assert tally.stale == []
+    assert tally.needed > 20
+
+
 def test_no_shape_is_refused():
     world = World("sqlite://", 5)
     try:
