@@ -256,8 +256,9 @@ def test_a_statement_sent_again_is_told_with_its_own_parameters(library: Library
 
 
 def test_a_long_list_is_asked_for_without_its_column(library: Library):
-    reads = library.read(select(Book.title).where(Book.author_id.in_(range(MOST_VALUES + 1)), Book.id == 1))
-    assert reads.tags == {"book:1"}
+    several = Book.author_id.in_(range(MOST_VALUES + 1))
+    assert library.read(select(Book.id).where(several)).tags == {rows("book", "id author_id")}
+    assert library.read(select(Book.title).where(several, Book.id == 1)).tags == {"book:1"}
 
 
 # Values
@@ -325,7 +326,21 @@ def test_only_types_with_one_form_for_equal_values_are_told(library: Library):
     assert kind_of(Integer().with_variant(Float(), "sqlite"), sqlite.dialect()) is None
 
 
-def test_a_member_and_a_day_are_told(tmp_path: Any):
+def test_null_is_not_asked_for_where_a_writer_cannot_tell_the_other_values():
+    class Posts(DeclarativeBase):
+        pass
+
+    class Post(Posts):
+        __tablename__ = "post"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        text: Mapped[str]
+        deleted: Mapped[datetime.datetime | None]
+
+    reads = Library(base=Posts).read(select(Post.id).where(Post.deleted.is_(None)))
+    assert reads.tags == {rows("post", "id deleted")}
+
+
+def test_a_member_and_a_day_are_told():
     class Cards(DeclarativeBase):
         pass
 
@@ -417,18 +432,25 @@ def test_a_row_of_a_view_has_no_foreign_key_that_anybody_enforces():
     class Old(DeclarativeBase):
         pass
 
+    class Land(Old):
+        __tablename__ = "land"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
     class Maker(Old):
         __tablename__ = "maker"
         id: Mapped[int] = mapped_column(primary_key=True)
+        land_id: Mapped[int] = mapped_column(ForeignKey("land.id"))
+        land = relationship(Land)
 
     class Thing(Old):
         __tablename__ = "thing"
         __cache_reads__ = ("parts",)
         id: Mapped[int] = mapped_column(primary_key=True)
         maker_id: Mapped[int] = mapped_column(ForeignKey("maker.id"))
-        maker: Mapped[Maker] = relationship()
+        maker = relationship(Maker)
 
-    assert Library(base=Old).read(select(Thing).options(joinedload(Thing.maker))).tags == {"parts", "maker"}
+    statement = select(Thing).options(joinedload(Thing.maker).joinedload(Maker.land))
+    assert Library(base=Old).read(statement).tags == {"parts", "maker"}
 
 
 def test_a_write_to_a_table_that_is_not_tracked_is_one_too(library: Library):
@@ -486,10 +508,29 @@ def test_what_is_around_a_gathering_has_seen_what_the_session_loaded_before_it(l
 
 def test_a_session_of_the_request_s_own_is_not_refused(library: Library):
     def work(session: Session) -> None:
-        session.get(Book, 1)
-        session.scalars(select(Book)).all()
+        held = session.get(Book, 1)
+        assert held in session.scalars(select(Book)).all()
 
     assert list(library.read(work).refused) == []
+
+
+def test_a_connection_that_an_older_session_has_given_back_is_not_refused(library: Library):
+    with Session(library.engine, expire_on_commit=False) as older:
+        held = older.get(Book, 1)
+        older.commit()
+        with gathered() as reads, library.engine.connect() as connection:
+            connection.execute(select(Book.id)).all()
+    assert (held is not None, list(reads.refused)) == (True, [])
+
+
+def test_an_object_that_has_expired_and_is_loaded_anew_adds_its_tag(library: Library):
+    with Session(library.engine) as session:
+        held = session.get(User, 1)
+        session.commit()
+        with gathered() as reads:
+            session.scalars(select(Book).where(Book.title == "A").options(joinedload(Book.author))).all()
+    assert held is not None
+    assert reads.tags == {rows("book", title="A"), "book:1", "user:1"}
 
 
 def test_a_raw_connection_is_refused(library: Library):
@@ -652,6 +693,22 @@ def test_plans_are_kept_as_long_as_the_compiled_statement_is():
     assert len(library.plans) <= 20
 
 
+def test_another_class_makes_plans_anew(library: Library):
+    for column in (Review.id, Review.book_id):
+        library.read(select(column))
+
+    class Others(DeclarativeBase):
+        pass
+
+    class Another(Others):
+        __tablename__ = "another"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    assert len(library.plans) > 1
+    library.read(select(Review.id))
+    assert len(library.plans) == 1
+
+
 def test_ddl_makes_plans_anew(library: Library):
     library.read(select(Review.id))
     assert len(library.plans) > 0
@@ -711,9 +768,13 @@ def test_a_statement_that_cannot_be_planned_is_told_by_its_words(
     assert "told by its words alone" in caplog.text
 
 
-def test_what_was_not_written_as_it_is_sent_is_not_trusted(library: Library):
+@pytest.mark.parametrize("what", ["text", "parameters"])
+def test_what_was_not_written_as_it_is_sent_is_not_trusted(library: Library, what: str):
     statement = select(Book.title).where(Book.author_id == 1)
     compiled = statement.compile(dialect=library.engine.dialect)
-    compiled.string += " "
+    if what == "text":
+        compiled.string += " "
+    else:
+        compiled.bind_names = dict.fromkeys(compiled.bind_names, "another")
     with pytest.raises(probe.UnlikeError):
         probe.look(compiled)
