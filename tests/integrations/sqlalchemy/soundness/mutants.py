@@ -132,6 +132,15 @@ def a_key_may_have_criteria() -> Iterator[None]:
         yield
 
 
+@breaking("full_join_of_objects", "new_objects")
+def a_key_may_be_joined_in_full() -> Iterator[None]:
+    def joins(self: Any, part: Any) -> bool:
+        return any(self.finds(joined, part) for joined in self._field.joins)
+
+    with replaced(keyed._Keys, "joins", joins):
+        yield
+
+
 @breaking("through_what_may_be_null", "a_foreign_key a_backref new_objects")
 def a_null_leaves_no_row_out() -> Iterator[None]:
     with replaced(keyed, "_never_filters", lambda *_: True):

@@ -498,6 +498,12 @@ def full_join_where(r: random.Random) -> Question:
     return rows(select(Article.id, Label.id).join(Label, on, full=True))
 
 
+@shape()
+def full_join_of_objects(r: random.Random) -> Question:
+    statement = select(Article, User).join(User, User.id == Article.author_id, full=True)
+    return lambda s: sorted(((row_of(one), row_of(two)) for one, two in s.execute(statement)), key=repr)
+
+
 # Subqueries
 
 
