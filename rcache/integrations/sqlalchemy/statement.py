@@ -12,6 +12,7 @@ from sqlalchemy import CursorResult, Delete, Dialect, ForeignKeyConstraint, Inse
 from sqlalchemy.exc import InvalidRequestError
 
 from rcache.core.changes import Change
+from rcache.integrations.sqlalchemy.criteria import is_loose
 from rcache.integrations.sqlalchemy.images import (
     MOST_ROWS,
     Images,
@@ -64,6 +65,7 @@ class Statement:
         self._changes: list[Change] = []  # by the database's own doing
         self._vague: list[Vague] = []
         self._is_recalled = False
+        self._is_loose = False
         self._cascades = isinstance(element, Delete)
 
     @property
@@ -127,6 +129,7 @@ class Statement:
         if single is not None:  # added when the statement is compiled: rows of the other classes stay
             criteria.append(single)
         self._keys = keys_in(self.table, criteria, self._parameters)
+        self._is_loose = self._keys is None and is_loose(criteria, self.table, locks_joined=images.locks_joined)
         is_delete = isinstance(element, Delete)
         if self._keys is not None:
             if (recalled := self._recall(self._keys)) is not None:
@@ -232,6 +235,9 @@ class Statement:
         if not self._is_imaged(count):
             self._reason = "another number of rows than imaged"
             return []
+        if self._is_loose and _returned_keys(self.table, result, returned) != self._before.keys():
+            self._reason = "a WHERE that other rows decide"
+            return []
         if isinstance(self.element, Delete):
             return [Change(self.table.key, key, "delete", row, None) for key, row in self._before.items()]
         return self._updated(images)
@@ -240,6 +246,8 @@ class Statement:
         """Whether the rows that were imaged are those that it has changed: they are locked, so no other number of them is."""
         if self._keys is None:
             return count == len(self._before)
+        if count < 0 and isinstance(self.element, Delete):
+            return all(key in self._before for key in self._keys)
         return count < 0 or count == sum(key in self._before for key in self._keys)
 
     def _updated(self, images: Images) -> list[Change]:
@@ -368,6 +376,17 @@ def _inserted_keys(
     else:
         keys = [tuple(row) for row in result.context.inserted_primary_key_rows]
     return keys if all(None not in key and len(key) == len(columns) for key in keys) else None
+
+
+def _returned_keys(
+    table: Table, result: CursorResult[Any], returned: Sequence[Any] | None
+) -> set[tuple[object, ...]] | None:
+    """The primary keys of the rows that it says it has changed; None where it does not say."""
+    rows = returned if returned is not None else result.context.returned_default_rows
+    try:
+        return {tuple([row._mapping[column] for column in table.primary_key.columns]) for row in rows or ()}
+    except (KeyError, InvalidRequestError):  # it returned something else
+        return None
 
 
 def _given(table: Table, parameters: Mapping[str, Any]) -> Row:
