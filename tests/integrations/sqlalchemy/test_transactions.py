@@ -438,6 +438,22 @@ async def test_autocommit_is_held_while_the_statement_runs(world: World) -> None
     assert {tag for guard in world.cache.store._guards.values() for tag in guard.holds} == set()  # type: ignore[attr-defined]
 
 
+async def test_a_transaction_begun_in_text_form_under_autocommit_is_flushed_with_its_end(world: World) -> None:
+    def work(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN")
+        connection.execute(update(Book).where(Book.id == 1).values(title="x"))
+        assert not world.cache.stats.purges
+        connection.exec_driver_sql("COMMIT")
+        assert world.cache.stats.purges == 1
+        connection.exec_driver_sql("BEGIN")
+        connection.execute(update(User).where(User.id == 1).values(name="x"))
+        connection.exec_driver_sql("ROLLBACK")
+
+    await world.run_on_connection(work, isolation_level="AUTOCOMMIT")
+    assert await world.flushed() == BOOK_1
+    assert not world.cache.holds.renewals._due
+
+
 async def test_a_request_that_wrote_under_autocommit_is_not_stored(world: World) -> None:
     scope = RequestScope(world.cache, set())
     token = request_scope.set(scope)
