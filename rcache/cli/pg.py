@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rcache.cli.options import add_cache, cache_of, named
-from rcache.core.errors import ConfigurationError
+from rcache.core.errors import ConfigurationError, RCacheError
 
 
 def add(commands: Any) -> None:
@@ -92,7 +92,7 @@ def _tables_of(where: str, schema: str) -> list[Any]:
 
 
 async def _apply(dsn: str, statements: list[str]) -> None:
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import SQLAlchemyError
 
     from rcache.integrations.postgresql.drain import open_engine
 
@@ -102,8 +102,8 @@ async def _apply(dsn: str, statements: list[str]) -> None:
             for statement in statements:
                 # A percent sign in a name is no place for a parameter.
                 await connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
-    except DBAPIError as error:
-        raise ConfigurationError(f"nothing was changed: {error.orig}") from error
+    except SQLAlchemyError as error:
+        raise RCacheError(f"nothing was changed: {getattr(error, 'orig', error)}") from error
     finally:
         await engine.dispose()
 
@@ -117,6 +117,7 @@ def drain(arguments: argparse.Namespace) -> int:
 
 async def _drain(arguments: argparse.Namespace) -> int:
     from sqlalchemy import MetaData
+    from sqlalchemy.exc import SQLAlchemyError
 
     from rcache.core.settings import seconds
     from rcache.integrations.postgresql.drain import opened
@@ -127,7 +128,10 @@ async def _drain(arguments: argparse.Namespace) -> int:
     cache = cache_of(arguments)
     async with cache, opened(_dsn(arguments), cache, schema=arguments.schema, names=names, metadata=metadata) as drain:
         if arguments.once:
-            is_empty = await drain.once()
+            try:
+                is_empty = await drain.once()
+            except SQLAlchemyError as error:
+                raise RCacheError(f"the outbox cannot be read: {getattr(error, 'orig', error)}") from error
             sys.stderr.write(f"{drain.rows} rows drained{'' if is_empty else ', others could not be purged'}\n")
             return 0 if is_empty else 1
         following = asyncio.current_task()

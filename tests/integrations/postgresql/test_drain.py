@@ -19,6 +19,7 @@ from rcache import Cache, ConfigurationError
 from rcache.core.changes import families
 from rcache.integrations.postgresql import Drain, drain
 from rcache.integrations.postgresql.drain import opened
+from rcache.integrations.postgresql.listening import Listening
 from rcache.integrations.sqlalchemy import track
 from tests.contract.support import Question, body_of, fill
 from tests.integrations.postgresql.bookshop import Bookshop
@@ -122,6 +123,22 @@ async def test_where_listening_is_refused_it_looks_now_and_then(
         await asyncio.to_thread(retitle, shop)
         await page.gone()
     assert "during recovery" in caplog.text
+    engine.dispose()
+
+
+async def test_a_connection_that_cannot_be_listened_on_is_not_kept(shop: Bookshop) -> None:
+    engine = create_engine(shop.url("psycopg"), connect_args={"application_name": "ear"})
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def fail(*_: Any) -> None:
+        raise RuntimeError("gone")
+
+    with pytest.raises(RuntimeError, match="gone"):
+        async with Listening(engine):
+            pass
+    async with asyncio.timeout(PATIENCE):
+        while shop.run("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ear'") != "0":
+            await asyncio.sleep(0.01)
     engine.dispose()
 
 

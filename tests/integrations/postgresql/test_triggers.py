@@ -126,6 +126,13 @@ async def test_no_value_aborts_a_writer_or_stops_who_follows(shop: Bookshop) -> 
     assert await shop.drained() == {"paper", "paper:*"}
 
 
+@pytest.mark.parametrize("rows", ["no JSON", "[1]", "5", '[{"id": {}}]', '[{"id": true}]'])
+async def test_what_cannot_be_read_is_told_as_the_table(shop: Bookshop, rows: str) -> None:
+    row = f"('1', 'public', 'book', 'insert', '{rows}')"
+    shop.run(f"INSERT INTO rcache_outbox (id, table_schema, table_name, operation, new_rows) VALUES {row}")
+    assert await shop.drained() == BOOK
+
+
 async def test_what_looks_different_has_changed(shop: Bookshop) -> None:
     """Though it is equal."""
     shop.run(
