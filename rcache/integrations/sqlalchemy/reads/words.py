@@ -43,7 +43,7 @@ def read_words(text: str, *, is_part: bool = False) -> Words:
     words = frozenset(token for token in tokens if token[:1].isalnum() or token[:1] == "_")
     called = {
         name
-        for name, after in zip(tokens, [*tokens[1:], ""], strict=True)
+        for name, after in pairwise(tokens)
         if after == "(" and name[:1].isidentifier() and name not in WORDS and name not in made
     }
     return Words(
