@@ -195,9 +195,9 @@ class _Texts:
         if words.is_silent:
             return
         if not words.is_query:
-            self.refusals[f"SQL that is no query: {text.split(maxsplit=1)[0].upper()[:20] if text.split() else ''}"] = (
-                None
-            )
+            first = (text.split(maxsplit=1) or [""])[0]
+            self.refusals[f"SQL that is no query: {first.upper()[:20]}"] = None
+            return
         tracked = {table.name.lower() for table in self._known.tables()}
         for table in self._known.tables():
             if names_in(words.words, text, table.name):
