@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks import commits, earlier, inprocess, near, outage, plots, report, scale, wire
+from benchmarks import commits, earlier, inprocess, near, outage, plots, reads, report, scale, wire
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
-PARTS = ("wire", "inprocess", "near", "earlier", "outage", "scale", "commits")
+PARTS = ("wire", "inprocess", "near", "earlier", "outage", "scale", "commits", "reads")
 
 
 def main() -> None:
@@ -62,6 +62,8 @@ def _measure(part: str, seconds: float, is_full: bool) -> dict[str, Any]:
         return outage.measure()
     if part == "commits":
         return commits.measure(rounds=100 if is_full else 30)
+    if part == "reads":
+        return reads.measure(rounds=200 if is_full else 60)
     return scale.measure(rounds=100 if is_full else 30, is_full=is_full)
 
 

@@ -42,6 +42,7 @@ def render(results: dict[str, Any]) -> str:
         *_earlier(results),
         *_outage(results),
         *_commits(results),
+        *_reads(results),
         *_scale(results),
     ]
     return "\n".join(lines) + "\n"
@@ -73,6 +74,7 @@ def aims(results: dict[str, Any]) -> Iterator[Aim]:
     yield _within_allowance(results.get("outage"))
     for store, own in (("memory", hit), ("redis", on_redis)):
         yield _ahead(store, own, [line for line in wire.values() if line["store"] == store and line["peer"]])
+    yield from _found(results.get("reads"))
     for store, name in STORES.items():
         yield _constant(name, results.get("scale", {}).get(store, {}).get("purge"))
 
@@ -100,6 +102,19 @@ def _constant(name: str, line: list[dict[str, Any]] | None) -> Aim:
     last = line[-1]
     measured = f"{last['size']:,} entries take {last['ratio'][0]:.1f} times as long as one"
     return Aim(aim, measured, last["ratio"][0] <= 2)
+
+
+def _found(section: dict[str, Any] | None) -> Iterator[Aim]:
+    aims = (
+        "idle hooks on queries: within noise",
+        "a miss of 50 rows with a joinedload, dependencies found: at most 1.15",
+    )
+    if section is None:
+        yield from [Aim(aim, "-", None) for aim in aims]
+        return
+    idle, ratio = section["rows"][0]["ratios"]["idle"], section["miss"]["ratio"]
+    yield Aim(aims[0], f"{spread(idle)} times", idle[1] <= 1)
+    yield Aim(aims[1], f"{spread(ratio)} times", ratio[0] <= 1.15)
 
 
 def _within_allowance(section: dict[str, Any] | None) -> Aim:
@@ -215,6 +230,24 @@ def _commits(results: dict[str, Any]) -> Iterator[str]:
         for line in section["rows"]
     ]
     yield from table(("transaction", "rows", "untracked, ms", *tracked), *rows)
+
+
+def _reads(results: dict[str, Any]) -> Iterator[str]:
+    if "reads" not in results:
+        return
+    section = results["reads"]
+    yield from ("## Finding dependencies", "")
+    yield "The client's CPU for a question to PostgreSQL, relative to the same one on an untracked engine."
+    yield ""
+    rows = [
+        (line["name"], f"{line['untracked_us']:.0f}", *[spread(line["ratios"][each]) for each in ("idle", "gathering")])
+        for line in section["rows"]
+    ]
+    yield from table(("question", "untracked, us", "tracked, idle", "gathering"), *rows)
+    miss = section["miss"]
+    told = f"{spread(miss['ratio'])} times the {miss['tags_us']:.0f} us that it takes with `tags=`"
+    yield f"A miss of that list with `auto=True`: {told}."
+    yield ""
 
 
 def _scale(results: dict[str, Any]) -> Iterator[str]:
