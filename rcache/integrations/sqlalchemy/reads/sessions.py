@@ -18,8 +18,9 @@ from rcache.core.reads import Reads
 OLDER: Final = "a session that had loaded objects before"
 
 _SESSION: Final = "rcache_session"
+"""Where a connection keeps whose it is."""
 _SEEN: Final = "rcache_seen_by"
-"""Where a connection keeps whose it is, and which gatherings have looked at that session."""
+"""Where a session keeps which gatherings have looked at it last."""
 
 
 class Sessions:
@@ -50,17 +51,17 @@ def look(connection: Connection, reads: Reads) -> None:
 
     What had begun around it before has seen them being loaded.
     """
-    info = connection.info
-    seen: tuple[Reads, ...] = info.get(_SEEN, ())
-    if reads in seen:
-        return
-    around = reads.around
-    info[_SEEN] = around
-    session, owner = info.get(_SESSION, (None, None))
+    session, owner = connection.info.get(_SESSION, (None, None))
     if session is None or owner() is not connection:  # nobody's, or that of a session before
         return
     found = session()
-    if found is not None and any(not inspected(each).expired for each in found.identity_map.values()):
+    if found is None:
+        return
+    seen: tuple[Reads, ...] = found.info.get(_SEEN, ())
+    if reads in seen:
+        return
+    found.info[_SEEN] = reads.around
+    if any(not inspected(each).expired for each in found.identity_map.values()):
         reads.refuse(OLDER, seen_by=seen)
 
 

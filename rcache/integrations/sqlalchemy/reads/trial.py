@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Dialect, ForeignKey, Integer, MetaData, String, Table, exists, func, or_, select
+from sqlalchemy import Column, Dialect, ForeignKey, Integer, MetaData, Table, exists, func, or_, select
 from sqlalchemy.orm import joinedload, registry, relationship
 
 from rcache.core.reads import Reads
@@ -61,13 +61,13 @@ class _Book:
 
 
 _metadata = MetaData()
-_authors = Table("a", _metadata, Column("id", Integer, primary_key=True), Column("name", String))
+_authors = Table("a", _metadata, Column("id", Integer, primary_key=True), Column("rank", Integer))
 _books = Table(
     "b",
     _metadata,
     Column("id", Integer, primary_key=True),
     Column("author_id", ForeignKey("a.id")),
-    Column("title", String),
+    Column("kind", Integer),
     Column("size", Integer),
 )
 
@@ -102,31 +102,31 @@ def _trials() -> dict[str, tuple[Any, Callable[[Reads], None]]]:
     mapped.map_imperatively(_Book, _books, properties={"author": relationship(_Author)})
     a, b = _authors.c, _books.c
     lone = select(func.max(b.size)).scalar_subquery()
-    joined = _books.outerjoin(_authors, (a.id == b.author_id) & (a.name == "n"))
+    joined = _books.outerjoin(_authors, (a.id == b.author_id) & (a.rank == 4))
     return {
         "equality": (
-            select(b.title).where(b.author_id == 5, b.size > 2),
-            _asks(("b", {"author_id": 5}, "author_id title size")),
+            select(b.kind).where(b.author_id == 5, b.size > 2),
+            _asks(("b", {"author_id": 5}, "author_id kind size")),
         ),
         "alternatives": (
-            select(b.id).where(or_(b.author_id.in_([1, 2]), b.title.is_(None))),
+            select(b.id).where(or_(b.author_id.in_([1, 2]), b.kind.is_(None))),
             _asks(
-                ("b", {"author_id": 1}, "id author_id title"),
-                ("b", {"author_id": 2}, "id author_id title"),
-                ("b", {"title": None}, "id author_id title"),
+                ("b", {"author_id": 1}, "id author_id kind"),
+                ("b", {"author_id": 2}, "id author_id kind"),
+                ("b", {"kind": None}, "id author_id kind"),
             ),
         ),
         "an inner join": (
-            select(b.title).join_from(_books, _authors, a.id == b.author_id).where(a.id == 5),
-            _asks(("b", {"author_id": 5}, "author_id title"), ("a", {"id": 5}, "id")),
+            select(b.kind).join_from(_books, _authors, a.id == b.author_id).where(a.id == 5),
+            _asks(("b", {"author_id": 5}, "author_id kind"), ("a", {"id": 5}, "id")),
         ),
         "an outer join": (
-            select(b.id).select_from(joined).where(b.size == 1, a.name.is_(None)),
-            _asks(("b", {"size": 1}, "id size author_id"), ("a", {"name": "n"}, None)),
+            select(b.id).select_from(joined).where(b.size == 1, a.rank.is_(None)),
+            _asks(("b", {"size": 1}, "id size author_id"), ("a", {"rank": 4}, None)),
         ),
         "existence": (
-            select(a.id).where(exists().where(b.author_id == a.id, b.title == "t")),
-            _asks(("a", {}, "id"), ("b", {"title": "t"}, "author_id title")),
+            select(a.id).where(exists().where(b.author_id == a.id, b.kind == 6)),
+            _asks(("a", {}, "id"), ("b", {"kind": 6}, "author_id kind")),
         ),
         "a subquery of its own": (
             select(b.id).where(b.size == lone, b.author_id == 1),
