@@ -237,13 +237,13 @@ def _reads(results: dict[str, Any]) -> Iterator[str]:
         return
     section = results["reads"]
     yield from ("## Finding dependencies", "")
-    yield "The client's CPU for a question to PostgreSQL, relative to the same one on an untracked engine."
+    yield "The client's CPU for a question to PostgreSQL, relative to the same one with the hooks that follow reads taken off."
     yield ""
     rows = [
-        (line["name"], f"{line['untracked_us']:.0f}", *[spread(line["ratios"][each]) for each in ("idle", "gathering")])
+        (line["name"], f"{line['unseen_us']:.0f}", *[spread(line["ratios"][each]) for each in ("idle", "gathering")])
         for line in section["rows"]
     ]
-    yield from table(("question", "untracked, us", "tracked, idle", "gathering"), *rows)
+    yield from table(("question", "unseen, us", "idle", "gathering"), *rows)
     miss = section["miss"]
     told = f"{spread(miss['ratio'])} times the {miss['tags_us']:.0f} us that it takes with `tags=`"
     yield f"A miss of that list with `auto=True`: {told}."
