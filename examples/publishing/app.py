@@ -2,7 +2,8 @@
 
     uvicorn --factory examples.publishing.app:serve
 
-PUBLISHING_DATABASE is its database's URL; without it there is a SQLite file, made and filled where it is new.
+PUBLISHING_DATABASE is its database's URL; without it there is a SQLite file, made and filled where it is new. RCACHE_URL names
+a Redis, where the cache is not to be in the process.
 """
 
 from __future__ import annotations
@@ -15,16 +16,23 @@ from pathlib import Path
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from rcache import Cache, CacheMiddleware
+from rcache.integrations.sqlalchemy import track
+
 from . import article_routes, user_routes
+from .asking import session_of
 from .database import connect
 from .errors import RefusedError
+from .tables import Base
 from .words import Passwords
 
 VAR = Path(__file__).parent / "var"
 
 
-def create_app(database_url: str, *, is_seeded: bool = False, passwords: Passwords | None = None) -> FastAPI:
-    """The site on this database."""
+def create_app(
+    database_url: str, *, cache: Cache | None = None, is_seeded: bool = False, passwords: Passwords | None = None
+) -> FastAPI:
+    """The site on this database; with a cache, every answer to a GET comes from there until a write changes it."""
     database = connect(database_url)
 
     @asynccontextmanager
@@ -39,6 +47,9 @@ def create_app(database_url: str, *, is_seeded: bool = False, passwords: Passwor
     app.include_router(user_routes.router)
     app.include_router(article_routes.router)
     app.add_exception_handler(RefusedError, _refuse)
+    if cache is not None:
+        track(database.engine, Base.metadata, cache=cache)
+        app.add_middleware(CacheMiddleware, cache=cache, auto=True, default_ttl="10m", key_by=session_of)
     return app
 
 
@@ -48,7 +59,7 @@ def serve() -> FastAPI:
     if url is None:
         VAR.mkdir(exist_ok=True)
         url = f"sqlite+aiosqlite:///{VAR / 'publishing.sqlite3'}"
-    return create_app(url, is_seeded=True)
+    return create_app(url, cache=Cache(), is_seeded=True)
 
 
 async def _refuse(_: Request, error: Exception) -> JSONResponse:

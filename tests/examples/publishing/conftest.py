@@ -7,11 +7,21 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import pytest_asyncio
 
+from rcache import Cache
 from tests.postgres import PostgresServer
 
 from .site import Site, Visitor
+from .twice import Tally, Twice
 
 DRIVERS = ("sqlite+aiosqlite", "sqlite", "postgresql+asyncpg", "postgresql+psycopg")
+
+SITES = [
+    *DRIVERS,
+    "sqlite+aiosqlite cached",
+    "postgresql+psycopg cached",
+    pytest.param("sqlite cached", marks=pytest.mark.long),
+    pytest.param("postgresql+asyncpg cached", marks=pytest.mark.long),
+]
 
 
 @pytest.fixture(scope="session")
@@ -32,12 +42,28 @@ def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     return make
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=DRIVERS)
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=SITES)
 async def shared_site(request: pytest.FixtureRequest, database_url: Callable[[str], str]) -> AsyncIterator[Site]:
-    """A site for the tests of a module."""
-    made = await Site.open(database_url(request.param))
+    """A site for the tests of a module. Where it has a cache, each GET is sent twice, and most repeats are hits."""
+    driver, _, mode = request.param.partition(" ")
+    url = database_url(driver)
+    if not mode:
+        made = await Site.open(url)
+        yield made
+        await made.close()
+        return
+    cache = Cache("memory://")
+    if driver.startswith("postgresql"):
+        redis, namespace = request.getfixturevalue("redis_server"), f"{request.module.__name__}:{driver}"
+        cache = Cache(redis.url, namespace=namespace, deadline=30, purge_timeout=30)
+    made, tally = await Site.open(url, cache), Tally()
+    made.truth = await Site.open(url)
+    made.transport = Twice(made.app, made.truth.app, tally)
     yield made
     await made.close()
+    await made.truth.close()
+    await cache.close()
+    assert tally.share() > 0.9, tally
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from examples.publishing.app import create_app
 from examples.publishing.tables import Tag, User
 from examples.publishing.words import Passwords
+from rcache import Cache
 
 PASSWORD = "a password"
 
@@ -23,11 +24,14 @@ class Site:
     def __init__(self, app: FastAPI) -> None:
         self.app = app
         self.engine = app.state.database.engine
+        self.transport: httpx.AsyncBaseTransport = httpx.ASGITransport(app)
+        self.truth: Site | None = None
+        """The same without a cache, where it has one."""
 
     @classmethod
-    async def open(cls, url: str) -> Site:
+    async def open(cls, url: str, cache: Cache | None = None) -> Site:
         """A site on the database, with its tables."""
-        site = cls(create_app(url, passwords=Passwords(cost=2)))
+        site = cls(create_app(url, cache=cache, passwords=Passwords(cost=2)))
         await site.app.state.database.open(is_seeded=False)
         return site
 
@@ -49,7 +53,7 @@ class Site:
 
     def client(self, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
         """Somebody's browser or program."""
-        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://publishing", headers=headers)
+        return httpx.AsyncClient(transport=self.transport, base_url="http://publishing", headers=headers)
 
     def visit(self, token: str | None = None) -> Visitor:
         """Somebody who has this token, or nobody in particular."""

@@ -13,6 +13,7 @@ from examples.publishing.sync_data import SyncData
 from examples.server import Server
 
 from .site import Visitor
+from .twice import is_hit
 
 
 def test_both_data_layers_have_the_same_methods():
@@ -25,7 +26,8 @@ def test_both_data_layers_have_the_same_methods():
 
 
 async def test_the_site_starts_with_something_to_read(tmp_path: Path):
-    environment: dict[str, str | None] = {"PUBLISHING_DATABASE": f"sqlite+aiosqlite:///{tmp_path / 'site.sqlite3'}"}
+    url = f"sqlite+aiosqlite:///{tmp_path / 'site.sqlite3'}"
+    environment: dict[str, str | None] = {"PUBLISHING_DATABASE": url, "RCACHE_URL": None}
     with Server("examples.publishing.app:serve", "--factory", environment=environment) as server:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=60) as client:
             ada = Visitor(client)
@@ -33,3 +35,4 @@ async def test_the_site_starts_with_something_to_read(tmp_path: Path):
             assert len(await ada.get("/tags")) == 6
             await ada.send("POST", "/session", {"email": "ada@example.org", "password": PASSWORD})
             assert (await ada.get("/feed"))["total"] > 0
+            assert is_hit(await ada.ask("GET", "/feed"))
