@@ -1,10 +1,10 @@
 """What it costs to find what queries depend on, beside the same queries on the same engine with nobody to see them read.
 
-PostgreSQL with psycopg, an engine whose writes are tracked throughout. *Unseen*: the hooks that follow reads are taken off. *Idle*:
-they are there, and nobody gathers, as for every statement outside of a miss. *Gathering*: as under `auto=True`. They take turns, and
-a ratio is formed within each round, of the CPU that the client has spent: what the database does meanwhile would only make the
-ratios look smaller. A miss is one request to a Starlette application whose answer is stored in memory, with a tag that was written
-down and with `auto=True`.
+PostgreSQL with psycopg, an engine whose writes are tracked throughout. *Unseen*: the hooks that follow reads are taken off.
+*Idle*: they are there, and nobody gathers, as for every statement outside of a miss. *Gathering*: as under `auto=True`. They take
+turns, and a ratio is formed within each round, of the CPU that the client has spent: what the database does meanwhile would only
+make the ratios look smaller. A miss is one request to a Starlette application whose answer is stored in memory, with a tag that
+was written down and with `auto=True`.
 """
 
 from __future__ import annotations
