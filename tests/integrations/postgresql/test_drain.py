@@ -173,13 +173,27 @@ async def test_who_loses_the_database_comes_back(shop: Bookshop, page: Page, eng
 async def test_many_followers_share_the_work(shop: Bookshop) -> None:
     """No row is purged twice, none is waited for, and none is left."""
     shop.run("DO 'BEGIN FOR n IN 1..400 LOOP INSERT INTO line VALUES (n, ''p'', 1); END LOOP; END'")
-    strict = create_async_engine(shop.url(), isolation_level="REPEATABLE READ")
     async with contextlib.AsyncExitStack() as exits:
-        drains = [await exits.enter_async_context(opened(strict, shop.cache)) for _ in range(3)]
+        drains = [await exits.enter_async_context(opened(shop.url(), shop.cache)) for _ in range(3)]
         assert all(await asyncio.gather(*[each.once() for each in drains]))
-    await strict.dispose()
     assert sum(each.rows for each in drains) == 400
     assert shop.rows == 0
+
+
+async def test_a_row_that_others_have_just_drained_is_no_error(shop: Bookshop) -> None:
+    """As it would be to a transaction that goes on seeing what there was when it began."""
+    retitle(shop)
+    engine = create_engine(shop.url("psycopg"), isolation_level="REPEATABLE READ")
+
+    @event.listens_for(engine, "begin")
+    def look_and_lose(connection: Any) -> None:
+        connection.exec_driver_sql("SELECT count(*) FROM rcache_outbox")
+        shop.run("DELETE FROM rcache_outbox")
+
+    async with opened(engine, shop.cache) as follower:
+        assert await follower.once()
+    assert follower.rows == 0
+    engine.dispose()
 
 
 async def test_who_is_busy_keeps_nobody_from_the_rest(shop: Bookshop) -> None:
