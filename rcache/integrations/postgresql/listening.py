@@ -59,10 +59,13 @@ class Listening:
 
     async def _close(self) -> None:
         self._unwatch()
-        if isinstance(self._connection, AsyncConnection):
-            await self._connection.close()
-        else:
-            await asyncio.to_thread(self._connection.close)
+        try:
+            if isinstance(self._connection, AsyncConnection):
+                await self._connection.close()
+            else:
+                await asyncio.to_thread(self._connection.close)
+        except Exception as error:  # it was gone before; this is not to take the place of why we are here
+            logger.info("the connection that listened did not end well: %r", error)
 
     async def _begin(self, driver: Any) -> None:
         # Detached, so that somebody else may have its place in the pool.

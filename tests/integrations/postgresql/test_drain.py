@@ -126,6 +126,27 @@ async def test_where_listening_is_refused_it_looks_now_and_then(
     engine.dispose()
 
 
+async def test_it_ends_though_a_cancellation_was_lost(shop: Bookshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = asyncio.Event()
+
+    async def losing(self: Drain) -> bool:
+        begun.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(NEVER)
+        return True
+
+    monkeypatch.setattr(Drain, "once", losing)
+    async with asyncio.timeout(PATIENCE), drain(shop.url(), shop.cache, poll=NEVER, listen=False):
+        await begun.wait()
+
+
+async def test_it_ends_though_its_connections_are_gone(shop: Bookshop, engine: Any) -> None:
+    async with asyncio.timeout(PATIENCE), drain(engine, shop.cache, poll=NEVER) as follower:
+        retitle(shop)
+        await drained(follower, 1)
+        shop.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^LISTEN'")
+
+
 async def test_a_connection_that_cannot_be_listened_on_is_not_kept(shop: Bookshop) -> None:
     engine = create_engine(shop.url("psycopg"), connect_args={"application_name": "ear"})
 
