@@ -59,13 +59,10 @@ class Listening:
 
     async def _close(self) -> None:
         self._unwatch()
-        try:
-            if isinstance(self._connection, AsyncConnection):
-                await self._connection.close()
-            else:
-                await asyncio.to_thread(self._connection.close)
-        except Exception as error:  # it was gone before; this is not to take the place of why we are here
-            logger.info("the connection that listened did not end well: %r", error)
+        if isinstance(self._connection, AsyncConnection):
+            await self._connection.close()
+        else:
+            await asyncio.to_thread(self._connection.close)
 
     async def _begin(self, driver: Any) -> None:
         # Detached, so that somebody else may have its place in the pool.
