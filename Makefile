@@ -84,5 +84,5 @@ wrk:
 	@touch .venv/demo.installed .venv/dev.installed $@
 
 clean:
-	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist examples/shop/var
+	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist examples/shop/var examples/publishing/var
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
-from sqlalchemy.orm import DeclarativeBase
+from fastapi import FastAPI
+from sqlalchemy import StaticPool, create_engine, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import rcache
 from rcache.core.cache_status import FORWARD_REASONS
@@ -61,13 +62,36 @@ async def test_a_write_inside_writing_is_held_and_purged():
     await cache.close()
 
 
-def test_tracking_takes_an_engine_and_a_metadata():
+async def test_an_application_that_is_cached_whole_finds_what_its_pages_depend_on():
     class Base(DeclarativeBase): ...
 
-    engine = create_engine("sqlite://")
-    space: dict[str, Any] = {"engine": engine, "Base": Base, "cache": rcache.Cache("memory://")}
-    exec(block("track("), space)
-    assert len(BLOCKS) == 3, "each block is run by a test"
+    class Book(Base):
+        __tablename__ = "book"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    Base.metadata.create_all(engine)
+    cache = rcache.Cache("memory://")
+    names = {"app": FastAPI(), "engine": engine, "Base": Base, "cache": cache}
+    space: dict[str, Any] = {**names, "CacheMiddleware": rcache.CacheMiddleware}
+    exec(block("from rcache.integrations.sqlalchemy import track"), space)
+    exec(block("auto=True"), space)
+
+    @space["app"].get("/books")
+    async def books() -> list[int]:
+        with Session(engine) as session:
+            return list(session.scalars(select(Book.id)))
+
+    client = RawClient(space["app"])
+    assert (await client.get("/books")).text == "[]"
+    assert (await client.get("/books")).is_hit
+    with Session(engine) as session:
+        session.add(Book(id=1))
+        session.commit()
+    assert (await client.get("/books")).text == "[1]"
+    assert (await client.get("/books")).is_hit
+    assert len(BLOCKS) == 4, "each block is run by a test"
+    await cache.close()
 
 
 @pytest.mark.parametrize(

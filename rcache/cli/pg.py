@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rcache.cache import Cache
 from rcache.cli.options import add_cache, cache_of, named
-from rcache.core.errors import ConfigurationError
+from rcache.core.errors import ConfigurationError, RCacheError
+from rcache.core.settings import seconds
 
 
 def add(commands: Any) -> None:
@@ -92,7 +94,7 @@ def _tables_of(where: str, schema: str) -> list[Any]:
 
 
 async def _apply(dsn: str, statements: list[str]) -> None:
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import SQLAlchemyError
 
     from rcache.integrations.postgresql.drain import open_engine
 
@@ -102,40 +104,52 @@ async def _apply(dsn: str, statements: list[str]) -> None:
             for statement in statements:
                 # A percent sign in a name is no place for a parameter.
                 await connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
-    except DBAPIError as error:
-        raise ConfigurationError(f"nothing was changed: {error.orig}") from error
+    except SQLAlchemyError as error:
+        raise RCacheError(f"nothing was changed: {getattr(error, 'orig', error)}") from error
     finally:
         await engine.dispose()
 
 
 def drain(arguments: argparse.Namespace) -> int:
     """Follows the outbox. 1 where `--once` has left something that could not be purged."""
-    with contextlib.suppress(asyncio.CancelledError):  # told to end by SIGTERM
-        return asyncio.run(_drain(arguments))
-    return 0
+    return asyncio.run(_drain(arguments))
 
 
 async def _drain(arguments: argparse.Namespace) -> int:
     from sqlalchemy import MetaData
 
-    from rcache.core.settings import seconds
-    from rcache.integrations.postgresql.drain import opened
+    from rcache.integrations.postgresql import drain as following
 
     metadata = None if arguments.metadata is None else named(arguments.metadata, MetaData)
-    names = dict(map(_tag_name, arguments.tag_name))
+    how: dict[str, Any] = {
+        "schema": arguments.schema,
+        "names": dict(map(_tag_name, arguments.tag_name)),
+        "metadata": metadata,
+    }
     poll = seconds(arguments.poll, "--poll")
-    cache = cache_of(arguments)
-    async with cache, opened(_dsn(arguments), cache, schema=arguments.schema, names=names, metadata=metadata) as drain:
+    async with cache_of(arguments) as cache:
         if arguments.once:
-            is_empty = await drain.once()
-            sys.stderr.write(f"{drain.rows} rows drained{'' if is_empty else ', others could not be purged'}\n")
-            return 0 if is_empty else 1
-        following = asyncio.current_task()
-        if following is not None:
-            with contextlib.suppress(NotImplementedError):  # on Windows, which has no such signal
-                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, following.cancel)
-        await drain.run(poll, listen=not arguments.no_listen)
+            return await _once(_dsn(arguments), cache, how)
+        told_to_end = asyncio.Event()
+        with contextlib.suppress(NotImplementedError):  # on Windows, which has no such signal
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told_to_end.set)
+        async with following(_dsn(arguments), cache, poll=poll, listen=not arguments.no_listen, **how):
+            await told_to_end.wait()
     return 0
+
+
+async def _once(dsn: str, cache: Cache, how: dict[str, Any]) -> int:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from rcache.integrations.postgresql.drain import opened
+
+    async with opened(dsn, cache, **how) as drain:
+        try:
+            is_empty = await drain.once()
+        except SQLAlchemyError as error:
+            raise RCacheError(f"the outbox cannot be read: {getattr(error, 'orig', error)}") from error
+    sys.stderr.write(f"{drain.rows} rows drained{'' if is_empty else ', others could not be purged'}\n")
+    return 0 if is_empty else 1
 
 
 def _tag_name(text: str) -> tuple[str, str]:

@@ -109,8 +109,11 @@ async def drain(
         try:
             yield follower
         finally:
-            task.cancel()
-            await asyncio.wait([task])
+            # Once is not always enough: wait_for() of Python 3.11 loses a cancellation that comes as its event does, and where
+            # a connection that is gone fails to close, that error takes the cancellation's place.
+            while not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=1)
 
 
 @asynccontextmanager

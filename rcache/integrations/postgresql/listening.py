@@ -38,33 +38,45 @@ class Listening:
             raise ConnectionError("the connection that listens is gone")
 
     async def __aenter__(self) -> Self:
-        # Detached, so that somebody else may have its place in the pool.
         driver: Any
         if isinstance(self._engine, AsyncEngine):
             self._connection = await self._engine.connect()
-            await self._connection.execution_options(**_AUTOCOMMIT)
             driver = (await self._connection.get_raw_connection()).driver_connection
-            await self._connection.run_sync(Connection.detach)
         else:
             self._connection = await asyncio.to_thread(self._engine.connect)
-            self._connection.execution_options(**_AUTOCOMMIT)
             driver = self._connection.connection.driver_connection
+        try:
+            await self._begin(driver)
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        self._unwatch()
+        if isinstance(self._connection, AsyncConnection):
+            await self._connection.close()
+        else:
+            await asyncio.to_thread(self._connection.close)
+
+    async def _begin(self, driver: Any) -> None:
+        # Detached, so that somebody else may have its place in the pool.
+        if isinstance(self._connection, AsyncConnection):
+            await self._connection.execution_options(**_AUTOCOMMIT)
+            await self._connection.run_sync(Connection.detach)
+        else:
+            self._connection.execution_options(**_AUTOCOMMIT)
             self._connection.detach()
         try:
             await self._listen(driver)
         except Exception as error:
             await self._execute("SELECT 1")  # raises where that is not about LISTEN
             logger.warning("nobody can listen here, so the outbox is looked into now and then: %r", error)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._unwatch()
-        if isinstance(self._connection, AsyncConnection):
-            await self._connection.close()
-        else:
-            await asyncio.to_thread(self._connection.close)
 
     async def _listen(self, driver: Any) -> None:
         if hasattr(driver, "add_listener"):  # asyncpg

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Dialect, Engine, PoolProxiedConnection
 from rcache.cache import Cache
 from rcache.core.changes import Change
 from rcache.core.schemes import Effect
-from rcache.integrations.sqlalchemy.bounds import bounded
+from rcache.integrations.sqlalchemy import bounds
 from rcache.integrations.sqlalchemy.memory import KEY as REMEMBERED
 from rcache.integrations.sqlalchemy.outbox import Outbox
 from rcache.integrations.sqlalchemy.pending import Pending
@@ -48,7 +48,10 @@ class Endings:
         """What the changes purge in that cache."""
         names = [target.names for target in self.targets if target.cache is cache]
         concerned = [change for change in changes if any(each.find(change.table) is not None for each in names)]
-        return cache.changes.effect(bounded(concerned, lambda some: len(cache.changes.effect(some).tags)))
+        effect = cache.changes.effect(concerned)
+        if len(effect.tags) <= bounds.MOST_TAGS:
+            return effect
+        return cache.changes.effect(bounds.bounded(concerned, lambda some: len(cache.changes.effect(some).tags)))
 
     def pending(self, info: dict[str, Any]) -> Pending:
         """The transaction of the connection with this info."""

@@ -17,6 +17,7 @@ from sqlalchemy.sql.visitors import iterate
 
 from rcache.cache import Cache
 from rcache.core.changes import Change
+from rcache.integrations.sqlalchemy.criteria import certain
 from rcache.integrations.sqlalchemy.endings import KEY, RUNNING, WRAPPED, Endings
 from rcache.integrations.sqlalchemy.images import OWN, Images
 from rcache.integrations.sqlalchemy.memory import Memory
@@ -163,6 +164,8 @@ class Followed(Endings):
         """Images and locks what the statement is about to change; the statement itself, or one that tells more."""
         if isinstance(element, Insert):
             element = keyed(element, table, parameters, connection.dialect)
+        else:
+            element = certain(element, table, connection.dialect, is_single=len(parameters) <= 1)
         memory = self._memory if not target.is_strict else None
         recalled = partial(memory.recalled, connection) if memory is not None else None
         statement = Statement(element, table, target.names.tables(), parameters, recalled)

@@ -52,6 +52,8 @@ class Images:
 
     def __init__(self, connection: Connection, options: Mapping[str, Any]) -> None:
         self._connection = connection
+        self.locks_joined = connection.dialect.name in ("mysql", "mariadb")
+        """FOR UPDATE locks rows of every table in the FROM there, of whichever it is said."""
         kept = {name: options[name] for name in ("schema_translate_map",) if name in options}
         self._options = {**kept, OWN: True}
 

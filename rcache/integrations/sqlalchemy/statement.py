@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import CursorResult, Delete, Dialect, ForeignKeyConstraint, Insert, Table, Update
-from sqlalchemy.exc import InvalidRequestError
 
 from rcache.core.changes import Change
+from rcache.integrations.sqlalchemy.criteria import is_loose
 from rcache.integrations.sqlalchemy.images import (
     MOST_ROWS,
     Images,
@@ -23,6 +23,7 @@ from rcache.integrations.sqlalchemy.images import (
     keys_in,
     referring,
 )
+from rcache.integrations.sqlalchemy.results import changed_rows, given_values, inserted_keys, peek, returned_keys
 
 Parameters = Sequence[Mapping[str, Any]]
 Write = Insert | Update | Delete
@@ -64,6 +65,7 @@ class Statement:
         self._changes: list[Change] = []  # by the database's own doing
         self._vague: list[Vague] = []
         self._is_recalled = False
+        self._is_loose = False
         self._cascades = isinstance(element, Delete)
 
     @property
@@ -127,6 +129,7 @@ class Statement:
         if single is not None:  # added when the statement is compiled: rows of the other classes stay
             criteria.append(single)
         self._keys = keys_in(self.table, criteria, self._parameters)
+        self._is_loose = self._keys is None and is_loose(criteria, self.table, locks_joined=images.locks_joined)
         is_delete = isinstance(element, Delete)
         if self._keys is not None:
             if (recalled := self._recall(self._keys)) is not None:
@@ -204,8 +207,8 @@ class Statement:
     def written(self, images: Images, result: CursorResult[Any]) -> Written:
         """What it has changed. Raises what the database raises."""
         changes: list[Change] = []
-        returned = _peek(result)  # some drivers count when the last row is fetched
-        count = len(returned) if returned is not None else _count(result)
+        returned = peek(result)  # some drivers count when the last row is fetched
+        count = len(returned) if returned is not None else changed_rows(result)
         if self._reason is None:
             try:
                 changes = self._told(images, result, returned, count)
@@ -232,6 +235,9 @@ class Statement:
         if not self._is_imaged(count):
             self._reason = "another number of rows than imaged"
             return []
+        if self._is_loose and returned_keys(self.table, result, returned) != self._before.keys():
+            self._reason = "a WHERE that other rows decide"
+            return []
         if isinstance(self.element, Delete):
             return [Change(self.table.key, key, "delete", row, None) for key, row in self._before.items()]
         return self._updated(images)
@@ -240,6 +246,8 @@ class Statement:
         """Whether the rows that were imaged are those that it has changed: they are locked, so no other number of them is."""
         if self._keys is None:
             return count == len(self._before)
+        if count < 0 and isinstance(self.element, Delete):
+            return all(key in self._before for key in self._keys)
         return count < 0 or count == sum(key in self._before for key in self._keys)
 
     def _updated(self, images: Images) -> list[Change]:
@@ -273,15 +281,15 @@ class Statement:
         return after
 
     def _inserted(self, images: Images, result: CursorResult[Any], returned: Sequence[Any] | None) -> list[Change]:
-        keys = _inserted_keys(self.table, result, returned)
+        keys = inserted_keys(self.table, result, returned)
         if keys is None:
             self._reason = "keys that the database made"
             return []
         if len(keys) > MOST_ROWS:
             raise TooManyRowsError
         if self._recalled is not None:
-            given = [_given(self.table, each) for each in result.context.compiled_parameters]
-            rows = dict(zip(keys, given, strict=True)) if len(given) == len(keys) else {}
+            values = [given_values(self.table, each) for each in result.context.compiled_parameters]
+            rows = dict(zip(keys, values, strict=True)) if len(values) == len(keys) else {}
         else:
             rows = images.by_key(self.table, keys)
         return [Change(self.table.key, key, "insert", None, rows.get(key)) for key in keys]
@@ -335,43 +343,6 @@ def _changed(old: Row, new: Row) -> frozenset[str]:
         except Exception:  # a type of the application's own
             found.add(name)
     return frozenset(found)
-
-
-def _count(result: CursorResult[Any]) -> int:
-    """The rows it has changed; -1 where the driver does not say."""
-    context = result.context
-    if getattr(context, "executemany", False) and not context.dialect.supports_sane_multi_rowcount:
-        return -1
-    return int(result.rowcount)
-
-
-def _peek(result: CursorResult[Any]) -> Sequence[Any] | None:
-    """The rows that it returned, which whoever asked for them still gets; None where it returned none."""
-    if not result.returns_rows or result._soft_closed:
-        return None
-    rows = result.fetchall()
-    result._rewind(rows)
-    return rows
-
-
-def _inserted_keys(
-    table: Table, result: CursorResult[Any], returned: Sequence[Any] | None
-) -> list[tuple[object, ...]] | None:
-    """The primary keys of the new rows; None where one is unknown."""
-    columns = [column.key for column in table.primary_key.columns]
-    if returned is not None:
-        try:
-            return [tuple([row._mapping[table.columns[name]] for name in columns]) for row in returned]
-        except (KeyError, InvalidRequestError):  # it returned something else
-            given = result.context.compiled_parameters
-            keys = [tuple([each.get(name) for name in columns]) for each in given]
-    else:
-        keys = [tuple(row) for row in result.context.inserted_primary_key_rows]
-    return keys if all(None not in key and len(key) == len(columns) for key in keys) else None
-
-
-def _given(table: Table, parameters: Mapping[str, Any]) -> Row:
-    return {column.key: parameters[column.key] for column in table.columns if column.key in parameters}
 
 
 def keyed(element: Insert, table: Table, parameters: Parameters, dialect: Dialect) -> Insert:

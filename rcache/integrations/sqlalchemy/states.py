@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Dialect
 from rcache.integrations.sqlalchemy.images import OWN
 
 _IDLE: Final = 0  # PQTRANS_IDLE
+_IN_TRANSACTION: Final = 1  # SERVER_STATUS_IN_TRANS
 _REFUSALS: Final = ("23", "40", "P0")
 _UNKNOWN: Final = "40003"  # statement_completion_unknown
 
@@ -21,6 +22,8 @@ def in_transaction(connection: Connection) -> bool:
         said = driver.is_in_transaction()
     if said is None and hasattr(driver, "info"):  # psycopg
         said = getattr(driver.info, "transaction_status", _IDLE) != _IDLE
+    if said is None and isinstance(status := getattr(driver, "server_status", None), int):  # pymysql, asyncmy
+        said = bool(status & _IN_TRANSACTION)
     return bool(said)
 
 

@@ -143,7 +143,7 @@ def _by_key(rows: str | None, key: Sequence[str]) -> dict[str, Row]:
     try:
         found: list[Row] = json.loads(rows, parse_float=Decimal, parse_int=_number)
         by_key = {repr([row[column] for column in key]): row for row in found}
-    except (ValueError, KeyError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _Unreadable from error
     if len(by_key) < len(found):  # a model may name a key that is none to the database
         raise _Unreadable

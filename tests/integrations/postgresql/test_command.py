@@ -74,15 +74,19 @@ def test_it_is_written_for_a_reviewer(
     assert triggers(postgres, database) == [""]
 
 
-def test_what_cannot_be_applied_changes_nothing(
-    postgres: PostgresServer, database: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_what_fails_is_told_and_changes_nothing(
+    postgres: PostgresServer, database: str, driver: str, redis_server: RedisServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    install = ["pg", "install", "--tables", "book,nowhere", "--apply", "--dsn"]
-    assert main([*install, postgres.url("", database)]) == 2
-    assert "nowhere" in capsys.readouterr().err
+    install = ["pg", "install", "--tables", "book,nowhere", "--apply"]
+    drain = ["pg", "drain", "--once", "--url", redis_server.url, "--schema", "nowhere"]
+    gone = f"postgresql+{driver}://nobody@127.0.0.1:1/x"
+    for arguments, dsn in ((install, postgres.url(driver, database)), (drain, postgres.url(driver, database))):
+        assert main([*arguments, "--dsn", dsn]) == 1
+        assert "nowhere" in capsys.readouterr().err
+        assert main([*arguments, "--dsn", gone]) == 1
+        assert capsys.readouterr().err.startswith("rcache: ")
     assert triggers(postgres, database) == [""]
-    assert main([*install, "postgresql://nobody@127.0.0.1:1/x"]) == 1
-    assert capsys.readouterr().err.startswith("rcache: ")
 
 
 def test_what_is_there_is_drained_once(

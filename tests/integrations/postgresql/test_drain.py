@@ -19,6 +19,7 @@ from rcache import Cache, ConfigurationError
 from rcache.core.changes import families
 from rcache.integrations.postgresql import Drain, drain
 from rcache.integrations.postgresql.drain import opened
+from rcache.integrations.postgresql.listening import Listening
 from rcache.integrations.sqlalchemy import track
 from tests.contract.support import Question, body_of, fill
 from tests.integrations.postgresql.bookshop import Bookshop
@@ -125,6 +126,43 @@ async def test_where_listening_is_refused_it_looks_now_and_then(
     engine.dispose()
 
 
+async def test_it_ends_though_a_cancellation_was_lost(shop: Bookshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = asyncio.Event()
+
+    async def losing(self: Drain) -> bool:
+        begun.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(NEVER)
+        return True
+
+    monkeypatch.setattr(Drain, "once", losing)
+    async with asyncio.timeout(PATIENCE), drain(shop.url(), shop.cache, poll=NEVER, listen=False):
+        await begun.wait()
+
+
+async def test_it_ends_though_its_connections_are_gone(shop: Bookshop, engine: Any) -> None:
+    async with asyncio.timeout(PATIENCE), drain(engine, shop.cache, poll=NEVER) as follower:
+        retitle(shop)
+        await drained(follower, 1)
+        shop.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^LISTEN'")
+
+
+async def test_a_connection_that_cannot_be_listened_on_is_not_kept(shop: Bookshop) -> None:
+    engine = create_engine(shop.url("psycopg"), connect_args={"application_name": "ear"})
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def fail(*_: Any) -> None:
+        raise RuntimeError("gone")
+
+    with pytest.raises(RuntimeError, match="gone"):
+        async with Listening(engine):
+            pass
+    async with asyncio.timeout(PATIENCE):
+        while shop.run("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ear'") != "0":
+            await asyncio.sleep(0.01)
+    engine.dispose()
+
+
 async def test_what_is_written_while_nobody_follows_is_purged_by_who_comes(
     shop: Bookshop, page: Page, engine: Any
 ) -> None:
@@ -140,29 +178,44 @@ async def test_what_is_written_while_nobody_follows_is_purged_by_who_comes(
 
 
 async def test_who_loses_the_database_comes_back(shop: Bookshop, page: Page, engine: Any) -> None:
-    """And finds what was written meanwhile."""
+    """And finds what was written meanwhile: whether it has lost all connections, or the one that listens."""
     async with drain(engine, shop.cache, poll=NEVER) as follower:
         retitle(shop)
         await drained(follower, 1)
-        await page.fill()
-        shop.run(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        await asyncio.to_thread(retitle, shop)
-        await page.gone()
+        for lost in ("query ~ '^LISTEN'", "true"):
+            await page.fill()
+            shop.run(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                f"WHERE datname = current_database() AND pid <> pg_backend_pid() AND {lost}"
+            )
+            await asyncio.to_thread(retitle, shop)
+            await page.gone()
 
 
 async def test_many_followers_share_the_work(shop: Bookshop) -> None:
     """No row is purged twice, none is waited for, and none is left."""
     shop.run("DO 'BEGIN FOR n IN 1..400 LOOP INSERT INTO line VALUES (n, ''p'', 1); END LOOP; END'")
-    strict = create_async_engine(shop.url(), isolation_level="REPEATABLE READ")
     async with contextlib.AsyncExitStack() as exits:
-        drains = [await exits.enter_async_context(opened(strict, shop.cache)) for _ in range(3)]
+        drains = [await exits.enter_async_context(opened(shop.url(), shop.cache)) for _ in range(3)]
         assert all(await asyncio.gather(*[each.once() for each in drains]))
-    await strict.dispose()
     assert sum(each.rows for each in drains) == 400
     assert shop.rows == 0
+
+
+async def test_a_row_that_others_have_just_drained_is_no_error(shop: Bookshop) -> None:
+    """As it would be to a transaction that goes on seeing what there was when it began."""
+    retitle(shop)
+    engine = create_engine(shop.url("psycopg"), isolation_level="REPEATABLE READ")
+
+    @event.listens_for(engine, "begin")
+    def look_and_lose(connection: Any) -> None:
+        connection.exec_driver_sql("SELECT count(*) FROM rcache_outbox")
+        shop.run("DELETE FROM rcache_outbox")
+
+    async with opened(engine, shop.cache) as follower:
+        assert await follower.once()
+    assert follower.rows == 0
+    engine.dispose()
 
 
 async def test_who_is_busy_keeps_nobody_from_the_rest(shop: Bookshop) -> None:

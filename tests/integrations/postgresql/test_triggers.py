@@ -106,13 +106,24 @@ async def test_rows_that_are_too_large_are_told_as_the_table(shop: Bookshop) -> 
 
 
 async def test_many_changes_of_a_table_are_told_as_the_table(shop: Bookshop) -> None:
+    """Though no statement was too large."""
     shop.run(
         *[
-            f"INSERT INTO book SELECT n, 1, 'many' FROM generate_series({start}, {start + 449}) AS n"
-            for start in range(1000, 3250, 450)
+            f'INSERT INTO "other.one".book SELECT n FROM generate_series({start}, {start + 299}) AS n'
+            for start in (1000, 2000)
         ]
     )
     assert await shop.drained() == BOOK
+
+
+async def test_changes_of_many_values_are_told_as_rows(shop: Bookshop) -> None:
+    shop.run(
+        "INSERT INTO line SELECT n, n, n FROM generate_series(1, 449) AS n",
+        "TRUNCATE rcache_outbox",
+        "UPDATE line SET amount = amount + 1000",
+    )
+    rows = {"line:a%3Ab:7"} | {f"line:{n}:{n}" for n in range(1, 450)}
+    assert await shop.drained() == {"line", "line?*"} | rows
 
 
 async def test_no_value_aborts_a_writer_or_stops_who_follows(shop: Bookshop) -> None:
@@ -124,6 +135,13 @@ async def test_no_value_aborts_a_writer_or_stops_who_follows(shop: Bookshop) -> 
     assert await shop.drained() == {"paper", "paper:1", "paper?id=1"}
     shop.run("INSERT INTO paper VALUES (2, (repeat('[', 3000) || repeat(']', 3000))::json)")
     assert await shop.drained() == {"paper", "paper:*"}
+
+
+@pytest.mark.parametrize("rows", ["no JSON", "[1]", "5", '[{"id": {}}]', '[{"id": true}]'])
+async def test_what_cannot_be_read_is_told_as_the_table(shop: Bookshop, rows: str) -> None:
+    row = f"('1', 'public', 'book', 'insert', '{rows}')"
+    shop.run(f"INSERT INTO rcache_outbox (id, table_schema, table_name, operation, new_rows) VALUES {row}")
+    assert await shop.drained() == BOOK
 
 
 async def test_what_looks_different_has_changed(shop: Bookshop) -> None:

@@ -69,6 +69,16 @@ class Shouted(TypeDecorator[str]):
         return None if value is None else value.upper() + "!"
 
 
+class Badge(TypeDecorator[str]):
+    """Made of the text that its type is to give, not of what drivers do."""
+
+    impl = Uuid(as_uuid=False)
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Any) -> Any:
+        return None if value is None else "badge " + value[:8]
+
+
 metadata = MetaData()
 things = Table(
     "thing",
@@ -82,6 +92,7 @@ things = Table(
     Column("flag", Boolean),
     Column("uid", Uuid),
     Column("uid_text", Uuid(as_uuid=False)),
+    Column("badge", Badge),
     Column("day", Date),
     Column("moment", DateTime),
     Column("instant", DateTime(timezone=True)),
@@ -98,7 +109,7 @@ things = Table(
     Column("labels", ARRAY(Text)),
     Column("colours", ARRAY(Enum(Colour))),
     Column("range", INT4RANGE),
-    info={"cache_tags_of": ("day:{day}", "price:{price}", "colour:{colour}", "moment:{moment}:{name}")},
+    info={"cache_tags_of": ("day:{day}", "price:{price}", "rate:{rate}", "colour:{colour}", "moment:{moment}:{name}")},
 )
 
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
@@ -113,6 +124,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "flag": st.booleans(),
     "uid": st.uuids(),
     "uid_text": st.uuids().map(str),
+    "badge": st.uuids().map(str),
     "day": days,
     "moment": moments,
     "instant": moments.map(lambda moment: moment.replace(tzinfo=datetime.UTC)),
@@ -209,9 +221,11 @@ ROW: dict[str, Any] = {
     "small": 7,
     "flag": True,
     "uid": uuid.UUID("6f1c0d3e-0f0e-4b53-b8c4-1a2b3c4d5e6f"),
+    "badge": "6f1c0d3e-0f0e-4b53-b8c4-1a2b3c4d5e6f",
     "day": datetime.date(2026, 2, 3),
     "moment": datetime.datetime(2026, 2, 3, 4, 5),  # noqa: DTZ001
     "price": Decimal("12.50"),
+    "rate": Decimal("12.50"),
     "colour": Colour.RED,
     "level": Level.HIGH,
     "shout": "hey",
@@ -232,12 +246,14 @@ async def test_each_type_is_written_as_the_model_reads_it(both: Both) -> None:
         "thing?small=7",
         "thing?flag=True",
         "thing?uid=6f1c0d3e-0f0e-4b53-b8c4-1a2b3c4d5e6f",
+        "thing?badge=badge 6f1c0d3e",
         "thing?day=2026-02-03",
         "thing?colour=r",
         "thing?level=2",
         "thing?shout=HEY!",
         "day:2026-02-03",
         "price:12.50",
+        "rate:12.5",
         "colour:r",
         "moment:2026-02-03 04:05:00:Ann",
     }

@@ -102,7 +102,13 @@ def render(told: dict[str, Any]) -> Iterator[str]:
         yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
         for run in part["runs"]:
             counts = (f"{run[what]:,}" for what in ("commits", "answers", "hits"))
-            stale = f"{len(run['stale'])}" if run["is_guarded"] else f"{len(run['stale'])}, where it ended"
+            stale = (
+                f"{len(run['stale'])}"
+                if run["is_guarded"]
+                else "found, where it ended"
+                if run["stale"]
+                else "none found"
+            )
             flushes = (f"{run['flushed']:,}", f"{run['needed']:,}", f"{run['flushed'] / max(1, run['needed']):.2f}")
             cells = (run["level"], run["images"], f"{run['seconds']:.0f}", *counts, stale, *flushes)
             yield f"| {' | '.join(cells)} |"

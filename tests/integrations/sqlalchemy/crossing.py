@@ -271,6 +271,6 @@ async def cross(
         "level": level,
         "seconds": round(time.monotonic() - began),
         **counted,
-        "stale": crossing.stale,
+        "stale": crossing.stale[:9],
         "table_level": crossing.tracking.table_level,
     }

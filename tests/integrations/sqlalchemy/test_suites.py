@@ -6,19 +6,22 @@ process while it lasts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import StaticPool, create_engine, func, select
+from sqlalchemy import StaticPool, create_engine, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from rcache import Cache, CacheMiddleware, cached
 from rcache.integrations.sqlalchemy import track
 from tests.contract.support import Question, body_of, fill
 from tests.integrations.sqlalchemy.library import Base, Org
+from tests.support import RawClient
 
 # The application, as it is written
 
@@ -189,3 +192,56 @@ async def test_an_entry_stays_good_while_its_tags_are_withheld(cache: Cache, is_
     cache.changes.restore(["org"])
     assert cache.forbids(("org",)) is None
     assert await body_of(cache.store, Question("/x")) == b"x"
+
+
+# The same of an application with an event loop
+
+
+async def test_an_asynchronous_suite_runs_unchanged_too(tmp_path: Path) -> None:
+    """One outer transaction on one connection, a client and a session in it; then it is rolled back."""
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'suite.sqlite3'}")
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+        await connection.execute(insert(Org).values(id=1, name="a"))
+    cache = Cache("memory://")
+    tracking = track(engine, Base.metadata, cache=cache, uncommitted=True)
+    app = FastAPI()
+    app.add_middleware(CacheMiddleware, cache=cache)
+
+    async def get_async_session() -> AsyncIterator[AsyncSession]:
+        async with AsyncSession(engine) as session:
+            yield session
+
+    @app.get("/orgs")
+    @cached(ttl="1h", tags=["org"])
+    async def list_orgs(session: AsyncSession = Depends(get_async_session)) -> list[str]:
+        return list(await session.scalars(select(Org.name).order_by(Org.id)))
+
+    @app.post("/orgs/{org_id}")
+    async def write_org(org_id: int, name: str, session: AsyncSession = Depends(get_async_session)) -> None:
+        await session.merge(Org(id=org_id, name=name))
+        await session.commit()
+
+    client = RawClient(app)
+    assert (await client.get("/orgs")).is_stored
+    async with engine.connect() as connection:
+        transaction = await connection.begin()
+        async with AsyncSession(connection, join_transaction_mode="create_savepoint") as session:
+            app.dependency_overrides[get_async_session] = lambda: session
+            assert (await client.get("/orgs")).is_hit
+            session.add(Org(id=2, name="b"))
+            await session.commit()
+            assert (await client.get("/orgs")).text == '["a","b"]'
+            assert (await client.request("POST", "/orgs/1?name=z")).status == 200
+            shown = await client.get("/orgs")
+            assert shown.text == '["z","b"]'
+            assert shown.cache is not None
+            assert shown.cache.endswith("detail=uncommitted")
+        await transaction.rollback()
+    app.dependency_overrides.clear()
+    assert not cache.changes.withheld
+    left = await client.get("/orgs")
+    assert (left.text, left.is_hit) == ('["a"]', True)
+    tracking.untrack()
+    await engine.dispose()
+    await cache.close()

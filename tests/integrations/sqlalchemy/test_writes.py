@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from tests.integrations.sqlalchemy.harness import DRIVERS, World
 from tests.integrations.sqlalchemy.library import DEPENDENTS, PAGES, Book, Review
 from tests.integrations.sqlalchemy.shapes import SHAPES
-from tests.integrations.sqlalchemy.writes import KINDS, LACKING, all_of
+from tests.integrations.sqlalchemy.writes import KINDS, all_of, kinds_on
 
 SOME = (
     "an_attribute",
@@ -55,8 +55,9 @@ async def differing(world: World, name: str, kinds: tuple[str, ...]) -> dict[str
     """The kinds of which too little was flushed, too much, or for another reason."""
     shape = SHAPES[name]
     found: dict[str, Any] = {}
-    for kind in (each for each in kinds if each not in LACKING.get(world.driver, ())):
-        write, expected, reason = KINDS[kind]
+    there = kinds_on(world.driver)
+    for kind in (each for each in kinds if each in there):
+        write, expected, reason = there[kind]
         await world.warm()
         before = world.tracking.table_level
         await shape.carry_out(world, write)
@@ -77,9 +78,7 @@ async def test_under_autocommit_what_a_statement_changed_goes_and_nothing_of_oth
     """What is read before an UPDATE or DELETE may have changed when it runs: those are told of the table."""
     world: World = make_world(driver, isolation_level="AUTOCOMMIT")
     found = {}
-    for kind, (write, expected, _) in KINDS.items():
-        if kind in LACKING.get(driver, ()):
-            continue
+    for kind, (write, expected, _) in kinds_on(driver).items():
         await world.warm()
 
         def work(session: Session, write: Any = write) -> None:

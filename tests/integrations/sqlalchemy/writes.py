@@ -33,9 +33,6 @@ from tests.integrations.sqlalchemy.library import (
     jottings,
 )
 
-LACKING = {driver: frozenset(("update_returning", "update_returning_nothing")) for driver in ("pymysql", "asyncmy")}
-"""What a driver's database has no words for."""
-
 
 class Kind(NamedTuple):
     """A write, what it flushes, and the reason where it is told of whole tables."""
@@ -420,3 +417,24 @@ def keys_that_nobody_sees(s: Session) -> None:
 @flushing("review shelf:2")
 def keys_that_the_database_makes(s: Session) -> None:
     s.connection().execute(insert(Review), [{"book_id": 2}, {"book_id": 2}])
+
+
+LACKING = frozenset(("update_returning", "update_returning_nothing"))
+"""What MariaDB has no words for."""
+
+VAGUER = {
+    "update_where_exists": all_of("book"),
+    "delete_where_in": all_of("review") + " shelf:1 shelf:2 shelf:3",
+}
+"""Where MariaDB does not say which rows a subquery has chosen."""
+
+
+def kinds_on(driver: str) -> dict[str, Kind]:
+    """The kinds of writes that there are on a driver."""
+    if driver not in ("pymysql", "asyncmy"):
+        return KINDS
+    vaguer = {
+        name: Kind(KINDS[name].write, set(pages.split()), "a WHERE that other rows decide")
+        for name, pages in VAGUER.items()
+    }
+    return {name: kind for name, kind in (KINDS | vaguer).items() if name not in LACKING}

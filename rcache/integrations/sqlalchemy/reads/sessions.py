@@ -20,7 +20,7 @@ OLDER: Final = "a session that had loaded objects before"
 _SESSION: Final = "rcache_session"
 """Where a connection keeps whose it is."""
 _SEEN: Final = "rcache_seen_by"
-"""Where a session keeps which gatherings have looked at it."""
+"""Where a session keeps which gatherings have looked at it last."""
 
 
 class Sessions:
@@ -55,8 +55,10 @@ def look(connection: Connection, reads: Reads) -> None:
     if session is None or owner() is not connection:  # nobody's, or that of a session before
         return
     found = session()
-    seen: tuple[Reads, ...] = () if found is None else found.info.get(_SEEN, ())
-    if found is None or reads in seen:
+    if found is None:
+        return
+    seen: tuple[Reads, ...] = found.info.get(_SEEN, ())
+    if reads in seen:
         return
     found.info[_SEEN] = reads.around
     if any(not inspected(each).expired for each in found.identity_map.values()):
