@@ -338,11 +338,18 @@ def _changed(old: Row, new: Row) -> frozenset[str]:
     found = set()
     for name in old.keys() | new.keys():
         try:
-            if name not in old or name not in new or bool(old[name] != new[name]):
+            if name not in old or name not in new or not _is_same(old[name], new[name]):
                 found.add(name)
         except Exception:  # a type of the application's own
             found.add(name)
     return frozenset(found)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether nobody who is shown them could tell one from the other: 1, 1.0 and True are equal within JSON, and look different."""
+    if type(one) is not type(other) or bool(one != other):
+        return False
+    return isinstance(one, (str, int, bytes)) or repr(one) == repr(other)
 
 
 def keyed(element: Insert, table: Table, parameters: Parameters, dialect: Dialect) -> Insert:
