@@ -72,6 +72,8 @@ class Writer:
                 await asyncio.sleep(0.1)
             except RolledBackError:
                 self.events.note(f"rolled back items={item}")
+            except TimeoutError:  # others have locked the row, one after the other, while they wait for the cache
+                self.events.note(f"locked for too long items={item}")
             await asyncio.sleep(self.pause * 2 * random.random())
         await connection.close()
 
