@@ -61,7 +61,8 @@ class Cache:
       milliseconds, and within `near_lease` at most where it is cut off. `"strict"`: writers wait until every node knows; to be
       set for everybody who writes, too. None: every hit asks Redis.
     - `near_bytes`: bound of what is kept near; what is in use stays.
-    - `near_lease`: seconds that a node which hears nothing from Redis may go on serving what it keeps near.
+    - `near_lease`: seconds that a node which hears nothing from Redis may go on serving what it keeps near. Like `commit_timeout`
+      the same for all who share a namespace.
     - `max_pending`: tags whose purges wait for the store; beyond it the process serves nothing until everything is purged.
     - `commit_timeout`: seconds that the longest COMMIT takes; a hold lives twice as long. The same for all who share a namespace.
     - `key_host`: whether the host is part of the key.

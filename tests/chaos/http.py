@@ -26,13 +26,14 @@ class Visit(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """Asks as soon as it is answered, or `pause` seconds later."""
+    """Asks as soon as it is answered, and not before `pause` seconds after it asked last."""
 
     def __init__(self, visit: Visit, pause: float) -> None:
         self.gone = asyncio.get_running_loop().create_future()
         self.is_waiting = False
         self._visit = visit
         self._pause = pause
+        self._asked_at = 0.0
         self._rest = b""
         self._transport: asyncio.Transport
         self._is_ending = False
@@ -47,6 +48,8 @@ class Connection(asyncio.Protocol):
             self._transport.close()
             return
         self.is_waiting = True
+        if self._pause:
+            self._asked_at = asyncio.get_running_loop().time()
         self._transport.write(self._visit.ask())
 
     def data_received(self, data: bytes) -> None:
@@ -62,7 +65,7 @@ class Connection(asyncio.Protocol):
         self.is_waiting = False
         self._visit.answered(int(data[9:12]), data[:end], data[end + 4 :])
         if self._pause:
-            asyncio.get_running_loop().call_later(self._pause, self._ask)
+            asyncio.get_running_loop().call_at(self._asked_at + self._pause, self._ask)
         else:
             self._ask()
 

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import asyncpg
+from sqlalchemy.exc import OperationalError
 
 from rcache import BackendError, Cache
 from tests.chaos.board import GROUP, ITEMS, Board, is_held
@@ -72,6 +73,9 @@ class Writer:
                 await asyncio.sleep(0.1)
             except RolledBackError:
                 self.events.note(f"rolled back items={item}")
+            except (TimeoutError, asyncpg.DeadlockDetectedError, OperationalError) as error:
+                # Others have locked rows, one after the other or each other's, while they wait for the cache.
+                self.events.note(f"locked out ({str(error)[:80]!r}) items={item}")
             await asyncio.sleep(self.pause * 2 * random.random())
         await connection.close()
 

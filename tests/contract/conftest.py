@@ -31,10 +31,12 @@ def make_harness(request: pytest.FixtureRequest, kind: str) -> Harness:
 def _short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever writes behind sentinels waits for a lease after the first connection of a namespace.
 
-    So they are asked all the time; none is stopped here, and a busy machine may keep them from answering for a while.
+    So they are asked all the time. Neither one of them nor a node of a Cluster is stopped here, and a busy machine may keep them
+    from answering for a while.
     """
     monkeypatch.setattr("rcache.stores.redis.sentinel.LEASE", 0.05)
-    monkeypatch.setattr("rcache.stores.redis.sentinel.ASK_TIMEOUT", PATIENCE)
+    for module in ("sentinel", "cluster.routes", "cluster.threads"):
+        monkeypatch.setattr(f"rcache.stores.redis.{module}.ASK_TIMEOUT", PATIENCE)
 
 
 @pytest.fixture(params=["memory", "redis", "near", "sentinel", "cluster"])

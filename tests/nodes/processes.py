@@ -19,7 +19,7 @@ from typing import Any
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
-READY_WITHIN = 30.0
+READY_WITHIN = 60.0
 
 
 @dataclass

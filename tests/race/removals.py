@@ -36,11 +36,11 @@ def start(store: Any) -> None:
     """A fill takes its start when it is stored, not when it looked up."""
     stores, lookup = store.store, store.lookup
 
-    async def late(ask: Any, names: Any, entry: Any, left: Any) -> bool:
+    async def late(ask: Any, names: Any, entry: Any, left: Any, *schemes: Any) -> bool:
         found = await lookup(Question("/nothing here"), budget())
         assert isinstance(found, Missing)
         assert found.start is not None
-        accepted: bool = await stores(ask, names, replace(entry, start=found.start), left)
+        accepted: bool = await stores(ask, names, replace(entry, start=found.start), left, *schemes)
         return accepted
 
     store.store = late
