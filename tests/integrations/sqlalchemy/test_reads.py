@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
 import enum
@@ -55,6 +56,7 @@ from sqlalchemy.orm import (
 from sqlalchemy.sql.functions import FunctionElement
 
 from rcache import Cache
+from rcache.cache import _caches
 from rcache.core.reads import Reads
 from rcache.core.schemes import Scheme
 from rcache.current import gathering
@@ -105,6 +107,15 @@ def gathered(outer: Reads | None = None) -> Iterator[Reads]:
         yield reads
     finally:
         gathering.reset(token)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def closed() -> Iterator[None]:
+    """No cache of these tests is left open for those that need to be alone."""
+    before = set(_caches)
+    yield
+    for cache in set(_caches) - before:
+        asyncio.run(cache.close())
 
 
 @pytest.fixture(scope="module")

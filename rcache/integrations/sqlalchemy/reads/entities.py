@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from weakref import WeakMethod
 
 from sqlalchemy import Table, event
 from sqlalchemy.orm import Mapper
@@ -30,7 +31,7 @@ class Entities:
     """Follows what sessions load, for every engine that is tracked."""
 
     def __init__(self) -> None:
-        self._finders: list[Finder] = []
+        self._finders: list[WeakMethod[Finder]] = []  # an engine that nobody holds any more goes, though it was tracked
         self._parts: dict[Any, tuple[Part, ...]] = {}
         self._prefixes: dict[Any, str] = {}
         """What stands before the key in the tag of an object's only row."""
@@ -40,12 +41,12 @@ class Entities:
         if not self._finders:
             event.listen(Mapper, "load", self._on_load, raw=True)
             event.listen(Mapper, "refresh", self._on_refresh, raw=True)
-        self._finders.append(finder)
+        self._finders = [*[each for each in self._finders if each() is not None], WeakMethod(finder)]
         self.forget()
 
     def remove(self, finder: Finder) -> None:
         """They count no more."""
-        self._finders.remove(finder)
+        self._finders.remove(WeakMethod(finder))
         self.forget()
         if not self._finders:
             event.remove(Mapper, "load", self._on_load)
@@ -88,7 +89,8 @@ class Entities:
         for table in mapper.tables:
             if not isinstance(table, Table):
                 continue
-            name = next((name for finder in self._finders if (name := finder(table)) is not None), None)
+            finders = [finder for each in self._finders if (finder := each()) is not None]
+            name = next((name for finder in finders if (name := finder(table)) is not None), None)
             if name is not None:
                 found.append(Part(name, _attributes(mapper, table)))
         return tuple(found)

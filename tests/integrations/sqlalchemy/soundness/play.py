@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 from collections import Counter
@@ -141,6 +142,7 @@ class World:
     def close(self) -> None:
         self.tracking.untrack()
         self.engine.dispose()
+        asyncio.run(self.cache.close())
 
     def keep(self, shape: Shape) -> None:
         """Asks a new question of that shape."""
