@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import asyncpg
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from rcache import BackendError, Cache
 from tests.chaos.board import GROUP, ITEMS, Board, is_held
@@ -73,8 +73,9 @@ class Writer:
                 await asyncio.sleep(0.1)
             except RolledBackError:
                 self.events.note(f"rolled back items={item}")
-            except (TimeoutError, asyncpg.DeadlockDetectedError, OperationalError) as error:
-                # Others have locked rows, one after the other or each other's, while they wait for the cache.
+            except (TimeoutError, asyncpg.DeadlockDetectedError, DBAPIError) as error:
+                # Others have locked rows, one after the other or each other's, while they wait for the cache. Where SQLAlchemy
+                # tells of it, asyncpg's errors are of no kind; what went wrong otherwise stands in the events.
                 self.events.note(f"locked out ({str(error)[:80]!r}) items={item}")
             await asyncio.sleep(self.pause * 2 * random.random())
         await connection.close()

@@ -35,7 +35,10 @@ class _Mappings:
         """The mappers of each table: its own, and those that share it."""
         found: dict[str, list[Mapper[Any]]] = {}
         for registry in mapperlib._all_registries():
-            for mapper in registry.mappers:
+            for manager in registry._managers:
+                if not manager.is_mapped:  # a class that could not be mapped, which its application survived
+                    continue
+                mapper = manager.mapper
                 table = mapper.local_table
                 if isinstance(table, Table) and table.metadata is metadata:
                     found.setdefault(table.key, []).append(mapper)

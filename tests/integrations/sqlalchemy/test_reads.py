@@ -680,17 +680,17 @@ def test_nothing_is_planned_where_nobody_asks():
 def test_sqlmodel_is_followed():
     sqlmodel = pytest.importorskip("sqlmodel")
 
-    class Hero(sqlmodel.SQLModel, table=True):
+    class Champion(sqlmodel.SQLModel, table=True):
         id: int | None = sqlmodel.Field(default=None, primary_key=True)
         team: str
 
-    class Heroes:
-        metadata = Hero.metadata
+    class Champions:
+        metadata = Champion.metadata
 
-    library = Library(base=Heroes)
+    library = Library(base=Champions)
     with gathered() as reads, sqlmodel.Session(library.engine) as session:
-        session.exec(sqlmodel.select(Hero).where(Hero.team == "x")).all()
-    assert reads.tags == {rows("hero", team="x")}
+        session.exec(sqlmodel.select(Champion).where(Champion.team == "x")).all()
+    assert reads.tags == {rows("champion", team="x")}
 
 
 # Bounds

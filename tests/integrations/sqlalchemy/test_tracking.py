@@ -24,6 +24,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column
 
 from rcache import Cache
@@ -289,3 +290,26 @@ async def test_a_user_s_table_quoted_in_text_is_found(world: World) -> None:
     await world.run(lambda s: (s.execute(text(f"UPDATE {quoted} SET name = 'x' WHERE id = 1")), s.commit()))
     assert await world.flushed() == set(all_of("user").split())
     assert User.__tablename__ == "user"
+
+
+def test_a_class_that_could_not_be_mapped_is_in_nobody_s_way():
+    """Its application survived the error, and the registry keeps the class."""
+
+    class Shelf(DeclarativeBase): ...
+
+    class Case(Shelf):
+        __tablename__ = "case"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    with pytest.raises(InvalidRequestError) as kept:
+        type("Again", (Shelf,), {"__tablename__": "case", "id": mapped_column(Integer, primary_key=True)})
+    engine = create_engine("sqlite://")
+    Shelf.metadata.create_all(engine)
+    cache = Cache("memory://")
+    track(engine, Shelf.metadata, cache=cache)
+    with Session(engine) as session:
+        session.add(Case(id=1))
+        session.commit()
+    assert cache.stats.purges == 1
+    cache.close_sync()
+    del kept  # its traceback is what still knows the class
