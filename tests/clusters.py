@@ -10,6 +10,8 @@ from tests.servers import RedisServer, free_port
 from tests.tls import Certificates
 
 SLOTS = 16_384
+ATTEMPTS = 5  # to hand a master's slots to its replica
+GIVEN_UP_AFTER = 6.0  # seconds: a replica waits for five until its master has told it everything
 BATCH = 10  # keys that one MIGRATE takes along, as redis-cli does it
 
 
@@ -180,8 +182,14 @@ class Cluster:
     def hand_over(self, master: RedisServer) -> RedisServer:
         """Lets the replica of a master that is well take its place, in agreement; the new master."""
         replica = self.replica_of(master)
-        self._ask(replica, "FAILOVER")
-        wait_until(lambda: self._serves_any(replica), "the replica became the master")
+        for attempt in range(ATTEMPTS):
+            self._ask(replica, "FAILOVER")
+            try:
+                wait_until(lambda: self._serves_any(replica), "the replica became the master", GIVEN_UP_AFTER)
+                break
+            except RuntimeError:  # where its master is too slow, the replica gives up
+                if attempt == ATTEMPTS - 1:
+                    raise
         self.settle()
         return replica
 
