@@ -176,10 +176,17 @@ class Sentinels:
         kept_out = next(server for server in reversed(self.servers) if server is not primary)
         with kept_out.client() as client:
             client.config_set("replica-priority", 0)
+            wait_until(lambda: self._is_kept_out(kept_out), "the sentinel knows which replica is no candidate")
             try:
                 yield
             finally:
                 client.config_set("replica-priority", 100)
+
+    def _is_kept_out(self, server: RedisServer) -> bool:
+        with self.sentinels[0].client() as client:
+            client.execute_command("SENTINEL", "DEBUG", "info-period", 200)  # ten seconds, where nobody says so
+            replicas = client.sentinel_slaves(SERVICE)
+        return any(each["port"] == self._ports[server.port] and each["slave-priority"] == 0 for each in replicas)
 
     def kill_primary(self) -> RedisServer:
         """Ends the primary with SIGKILL, and does not wait for the failover; the one that was killed."""
