@@ -87,12 +87,13 @@ def is_telling(value: object) -> bool:
 def families(tags: Iterable[str]) -> list[str]:
     """What an entry with these tags carries besides, each once and in order."""
     found = set()
-    for tag in tags:
-        end = _end_of_name(tag)
-        if end:
-            found.add(tag[:end] + ":*")
-            if tag[end] == "?":
-                found.add(tag[:end] + "?*")
+    for tag in tags:  # of an answer with many rows there are many
+        colon, asked = tag.find(":"), tag.find("?")
+        if asked > 0 and not 0 < colon < asked:
+            found.add(tag[:asked] + ":*")
+            found.add(tag[:asked] + "?*")
+        elif colon > 0:
+            found.add(tag[:colon] + ":*")
     return sorted(found.difference(tags))
 
 
