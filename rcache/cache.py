@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 from rcache import signals
 from rcache.clock import Clock, SystemClock
 from rcache.core.changes import Change, row_tag, whole_table
+from rcache.core.checks import staleness
 from rcache.core.errors import BackendError, ConfigurationError
 from rcache.core.schemes import NO_EFFECT, Effect
 from rcache.core.settings import seconds, size
@@ -65,6 +66,8 @@ class Cache:
       the same for all who share a namespace.
     - `max_pending`: tags whose purges wait for the store; beyond it the process serves nothing until everything is purged.
     - `commit_timeout`: seconds that the longest COMMIT takes; a hold lives twice as long. The same for all who share a namespace.
+    - `wait`: seconds that a request waits for the run of another one that asks for the same, in this process or another
+      node; then it runs by itself. 0: nobody waits for another, not even in one process.
     - `key_host`: whether the host is part of the key.
 
     It opens by itself on first use. `await close()`, `async with` or the application's lifespan closes it; used again after
@@ -88,6 +91,7 @@ class Cache:
         near_lease: float | str | timedelta = 2,
         max_pending: int = 100_000,
         commit_timeout: float | str | timedelta = 10,
+        wait: float | str | timedelta = 5,
         key_host: bool = True,
         clock: Clock | None = None,
     ) -> None:
@@ -100,6 +104,7 @@ class Cache:
         self.deadline = seconds(deadline, "deadline")
         # The timer that watches over it may be a tick late, and the answer is to be in time all the same.
         self.allowance = 0.9 * self.deadline
+        self.wait = staleness(wait, "wait")
         self.key_host = key_host
         longest_commit = seconds(commit_timeout, "commit_timeout")
         bounds = {

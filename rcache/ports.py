@@ -7,6 +7,7 @@ from typing import Protocol
 
 from rcache.core.entry import AtHand, Entry, Found, Missing, Purge
 from rcache.core.keys import Key
+from rcache.core.lease import Word
 from rcache.core.log import Head, Record
 from rcache.core.schemes import Scheme, Schemes
 
@@ -42,6 +43,26 @@ class Budget:
         self.left -= seconds
 
 
+class Lease(Protocol):
+    """Who makes one answer, of all nodes. No promise rests on it: it spares work."""
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this process makes it; else another node does, at this moment."""
+        ...
+
+    async def word(self, timeout: float) -> Word | None:
+        """What the node that makes it says when it has ended, told by a message; None where that takes `timeout` seconds.
+
+        A node that dies says AGAIN, a moment later.
+        """
+        ...
+
+    def settle(self, word: Word) -> None:
+        """It was made, or will not be: those who wait are told, in the background. Later calls change nothing."""
+        ...
+
+
 class Store(Protocol):
     """Keeps entries and obeys the one rule: coherence is decided when an entry is *read*.
 
@@ -68,6 +89,10 @@ class Store(Protocol):
 
     async def lookup(self, ask: Ask, budget: Budget) -> Found | Missing:
         """The entry that `ask` selects if it may be used, else the start of a fill."""
+        ...
+
+    async def lease(self, ask: Ask, names: tuple[str, ...], budget: Budget) -> Lease | None:
+        """Elects the node that makes what a look-up of `ask` missed under `names`; None where there are no other nodes."""
         ...
 
     async def store(

@@ -279,7 +279,7 @@ class Keeper:
             errand.land(Ending.AGAIN)
             return "refused"
         cache.stats.stores += 1
-        errand.land(Landed(entry, names, errand.ask.variant(names)))
+        errand.land(Landed(entry, names, errand.ask.variant(names), entry.stored_at))
         self._tell(entry)
         return None
 

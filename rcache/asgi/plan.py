@@ -104,6 +104,7 @@ class Plan:
         self.is_strict = defaults.strict
         self.is_keyed = options.key_by is not None or options.guard is not None
         self.client_ttl = options.client_ttl
+        self.wait = options.wait
         self.storing = StoringRules(
             ttl=_first(options.ttl, defaults.ttl),
             statuses=options.statuses,

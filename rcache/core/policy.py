@@ -39,6 +39,7 @@ class Settings(TypedDict, total=False):
     heuristic: bool | None
     client_may_refresh: bool | None
     stale_on_error: Duration | None
+    wait: Duration | None
     store_set_cookie: bool | None
     forward_targeted: bool | None
     cache_groups: bool | None
@@ -66,6 +67,7 @@ class Options:
     heuristic: bool | None = None
     client_may_refresh: bool | None = None
     stale_on_error: float | None = None
+    wait: float | None = None
     store_set_cookie: bool | None = None
     forward_targeted: bool | None = None
     cache_groups: bool | None = None
@@ -118,6 +120,7 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "heuristic": _optional(checks.flag, "heuristic"),
     "client_may_refresh": _optional(checks.flag, "client_may_refresh"),
     "stale_on_error": _optional(checks.staleness, "stale_on_error"),
+    "wait": _optional(checks.staleness, "wait"),
     "store_set_cookie": _optional(checks.flag, "store_set_cookie"),
     "forward_targeted": _optional(checks.flag, "forward_targeted"),
     "cache_groups": _optional(checks.groups_flag),

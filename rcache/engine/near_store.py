@@ -14,7 +14,7 @@ from rcache.core.keys import Key
 from rcache.core.schemes import Scheme, Schemes
 from rcache.engine.follower import Follower
 from rcache.engine.near_cache import NearCache
-from rcache.ports import Ask, Budget, Log, Store
+from rcache.ports import Ask, Budget, Lease, Log, Store
 
 _STORES: weakref.WeakSet[NearStore] = weakref.WeakSet()
 _INHERITED: list[object] = []  # what a parent process follows its log with: closing it would disturb the parent
@@ -82,6 +82,10 @@ class NearStore:
             if isinstance(found, Found):
                 self.near.keep(ask, found)
         return found
+
+    async def lease(self, ask: Ask, names: tuple[str, ...], budget: Budget) -> Lease | None:
+        """Elects the node that makes what a look-up missed."""
+        return await self.store_behind.lease(ask, names, budget)
 
     async def store(
         self,

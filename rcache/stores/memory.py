@@ -152,6 +152,9 @@ class MemoryStore:
                 return Missing(None, now, "quarantine", names)
             return Missing(self._start, now, reason, names)
 
+    async def lease(self, ask: Ask, names: tuple[str, ...], budget: Budget) -> None:
+        """There are no other nodes."""
+
     # The one rule
 
     def _refusal(self, entry: Entry) -> str | None:

@@ -21,6 +21,7 @@ from rcache.ports import Ask, Budget
 from rcache.stores.redis import scripts, writing
 from rcache.stores.redis.address import Way
 from rcache.stores.redis.failures import UnwritableError
+from rcache.stores.redis.leases import LEASING
 from rcache.stores.redis.places import Place, Spot, joined, split
 from rcache.stores.redis.records import (
     Kept,
@@ -243,7 +244,7 @@ class RedisStore(SharedStore[Step]):
     def _opening(self) -> Opening:
         often = (self.lookup_script, self.store_script, self.purge_script, self.hold_script, self.release_script)
         seldom = (self.flush_script, self.repair_script, self.table_script, self.strike_script, scripts.SWEEP)
-        return Opening((*often, *seldom), self._rights)
+        return Opening((*often, *LEASING, *seldom), self._rights)
 
 
 def _way(source: Source, sequence: bytes) -> Way:

@@ -27,6 +27,7 @@ from rcache.stores.redis.cluster.trips import ClusterTrips, replies
 from rcache.stores.redis.cluster.way import SlotWay
 from rcache.stores.redis.cluster.writing import Moves, Round
 from rcache.stores.redis.failures import UnwritableError
+from rcache.stores.redis.leases import LEASING
 from rcache.stores.redis.places import Place, Spot, joined, split
 from rcache.stores.redis.records import (
     Kept,
@@ -320,7 +321,7 @@ class ClusterStore(SharedStore[Moves]):
         seldom = (self.outdate_script, self.reckon_script, self.tend_script, self.bear_script)
         nodes = (self.table_script, self.strike_script)
         sweep = (self.hand_over_script, scripts.GATHER, scripts.FREE)
-        return Opening((*often, *asking, *writers, *seldom, *nodes, *sweep), self._rights)
+        return Opening((*often, *asking, *LEASING, *writers, *seldom, *nodes, *sweep), self._rights)
 
 
 def _leg(step: Step) -> Leg:
