@@ -140,7 +140,7 @@ class Cache:
             self.is_open = True
             _caches.add(self)
 
-    async def invalidate(self, *tags: str, wait: bool = True) -> Purged:
+    async def invalidate(self, *tags: str, wait: bool = True, soft: bool = False) -> Purged:
         """Purges every entry that carries one of `tags`, exactly as spelled; returns once that has landed.
 
         A request that begins after a landed return is not answered, on any node, from an entry begun before it. While the
@@ -149,11 +149,20 @@ class Cache:
 
         Where the same task has written in a tracked transaction and not yet committed, it joins that: the tags are held and
         purged with the COMMIT and forgotten on ROLLBACK, and `landed` is False.
+
+        `soft=True` makes entries stale instead of dead: they go on answering where a stale answer may, by
+        `stale_while_revalidate` and `stale_on_error`, counted from now, while a new one is made. The promise above is given up
+        for them. A purge that is not soft wins, whenever it comes; and a soft one is as hard as any where it joins a
+        transaction, has to wait for the store, or is not waited for.
         """
         note_write()
         checked = _checked(tags)
-        is_joined = self.changes.join(Effect(checked, {}))
-        return _joined(checked) if is_joined else await self.purge(checked, wait=wait)
+        if self.changes.join(Effect(checked, {})):
+            return _joined(checked)
+        if soft and checked:
+            self.open()
+            return self._told(await self._purger.soften(checked, wait=wait))
+        return await self.purge(checked, wait=wait)
 
     async def purge(self, tags: tuple[str, ...], *, wait: bool = True, effect: Effect = NO_EFFECT) -> Purged:
         """`invalidate` for tags that are known to be legal, those of URLs (`Key.url_tag`) among them, and what the effect says."""
@@ -162,12 +171,16 @@ class Cache:
             return self._told(_NOTHING)
         return self._told(await self._purger.purge(tags, wait=wait, effect=effect))
 
-    def invalidate_sync(self, *tags: str, wait: bool = True) -> Purged:
+    def invalidate_sync(self, *tags: str, wait: bool = True, soft: bool = False) -> Purged:
         """`invalidate` without an event loop: in sync endpoints, scripts, other frameworks; on a loop's thread it blocks."""
         note_write()
         checked = _checked(tags)
-        is_joined = self.changes.join(Effect(checked, {}))
-        return _joined(checked) if is_joined else self.purge_sync(checked, wait=wait)
+        if self.changes.join(Effect(checked, {})):
+            return _joined(checked)
+        if soft and checked:
+            self.open()
+            return self._told(self._purger.soften_sync(checked, wait=wait))
+        return self.purge_sync(checked, wait=wait)
 
     def purge_sync(self, tags: tuple[str, ...], *, wait: bool = True, effect: Effect = NO_EFFECT) -> Purged:
         """`purge` without an event loop."""

@@ -67,7 +67,8 @@ class Store(Protocol):
     """Keeps entries and obeys the one rule: coherence is decided when an entry is *read*.
 
     An entry may be used only if, for each of its tags, the guard exists and was born at or before the entry's start, the
-    tag's mark is not above its start, and nobody holds the tag. A hold that ran out is purged by whoever sees it.
+    tag's mark is not above its start, and nobody holds the tag. A hold that ran out is purged by whoever sees it. Where one of its
+    tags was purged softly since its start, it is found stale.
 
     `tables` of a hold or a purge are tags of tables, among its tags: it tells the schemes that were registered for each when it
     held or purged the table's tag. A table is missing there whose guard may have forgotten some.
@@ -165,6 +166,17 @@ class Store(Protocol):
         probe: bool = False,
     ) -> Purge:
         """`purge`, from any thread, with no event loop. A probe goes out even while the breaker is open."""
+        ...
+
+    async def soften(self, tags: Sequence[str], timeout: float) -> Purge:
+        """What carries one of `tags`, and was started before, is stale for everybody who looks it up after this returned.
+
+        It may still be used where a stale entry may; a purge before or after is none the weaker. Nothing is handed to the sweeper.
+        """
+        ...
+
+    def soften_sync(self, tags: Sequence[str], timeout: float) -> Purge:
+        """`soften`, from any thread, with no event loop."""
         ...
 
     def flush_sync(self, timeout: float, *, probe: bool = False) -> Purge:

@@ -176,7 +176,8 @@ class Keeper:
         kept = stored_headers(merged, verdict.directives)
         entry = self._entry(former.status, kept, own, tags, verdict, length=former.length)
         entry.body, entry.coding = former.body, former.coding
-        if len(tags) == len(former.tags):  # a new one may have been purged since
+        # A new one may have been purged since; and whoever purged softly asked for nothing more than this validation.
+        if len(tags) == len(former.tags) and not former.is_softened:
             entry.start = former.start
         refusal = verdict.reason if reason is None else reason[0]
         if refusal is not None:

@@ -44,10 +44,16 @@ class Entry:
     own: int = 0  # the last pairs of `headers` that are not the application's but say what rcache adds to its answers
     coding: str | None = None  # what the body is kept in, while `headers` speak of it as it was
     length: int = 0  # of the body without that coding
+    early: float = 0.0  # seconds before the end of its lifetime from which on it is made anew
+    cost: float = (
+        0.0  # seconds that it took to make; above 0 it is made anew early by chance, the likelier the nearer its end
+    )
     replayed: tuple[int, list[tuple[bytes, bytes]]] | None = field(default=None, repr=False, compare=False)
     """The header pairs last sent, for the whole second of age that they hold for."""
     coded_etag: bytes | None = field(default=None, repr=False, compare=False)
     """The ETag of the body in its coding, once it was asked for."""
+    is_softened: bool = field(default=False, repr=False, compare=False)
+    """It is stale by a soft purge: a look-up found it so."""
 
     @property
     def application_headers(self) -> Headers:

@@ -82,6 +82,13 @@ def replaces(status: int) -> bool:
     return (200 <= status < 400 and status not in (206, 304)) or status in (404, 410)
 
 
+def softened(entry: Entry, since: float) -> Entry:
+    """`entry` as one that a soft purge has made stale at `since`. What may be done with a stale one may be done with it."""
+    lifetime = min(entry.lifetime, entry.age(since))
+    retention = entry.retention + entry.lifetime - lifetime
+    return replace(entry, lifetime=lifetime, retention=retention, early=0.0, cost=0.0, is_softened=True, replayed=None)
+
+
 def distrusted(entry: Entry, now: float) -> Entry:
     """`entry` as one that is stale, and answers nobody before it is validated, whoever allows that (RFC 9111 §4.4)."""
     lifetime = min(entry.lifetime, entry.age(now))

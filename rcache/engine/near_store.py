@@ -155,6 +155,18 @@ class NearStore:
         self.near.purged(tags, purge.number)
         return purge
 
+    async def soften(self, tags: Sequence[str], timeout: float) -> Purge:
+        """What carries one of `tags`, and was started before, is stale in this process after this returned."""
+        purge = await self.store_behind.soften(tags, timeout)
+        self.near.purged(tags, purge.number)
+        return purge
+
+    def soften_sync(self, tags: Sequence[str], timeout: float) -> Purge:
+        """`soften`, from any thread."""
+        purge = self.store_behind.soften_sync(tags, timeout)
+        self.near.purged(tags, purge.number)
+        return purge
+
     def flush_sync(self, timeout: float, *, probe: bool = False) -> Purge:
         """No entry that was started before is used by this process after this returned."""
         purge = self.store_behind.flush_sync(timeout, probe=probe)

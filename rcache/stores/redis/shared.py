@@ -245,6 +245,14 @@ class SharedStore(ABC, Generic[S]):
             self._sweep_later(tags)
         return purged
 
+    async def soften(self, tags: Sequence[str], timeout: float) -> Purge:
+        """What carries one of `tags`, and was started before, is stale for everybody who looks it up after this returned."""
+        return await self._carry_out(self._softening(tags), timeout)
+
+    def soften_sync(self, tags: Sequence[str], timeout: float) -> Purge:
+        """`soften`, from any thread, with no event loop."""
+        return self._carry_out_sync(self._softening(tags), timeout)
+
     def flush_sync(self, timeout: float, *, probe: bool = False) -> Purge:
         """No entry that was started before is used by anybody after this returned."""
         return self._carry_out_sync(self._flushing(), timeout, probe)
@@ -259,6 +267,9 @@ class SharedStore(ABC, Generic[S]):
 
     @abstractmethod
     def _purging(self, tags: Sequence[str], transaction: str = "", tables: Sequence[str] = ()) -> Steps[S, Purge]: ...
+
+    @abstractmethod
+    def _softening(self, tags: Sequence[str]) -> Steps[S, Purge]: ...
 
     @abstractmethod
     def _flushing(self) -> Steps[S, Purge]: ...
