@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
+from random import random
 from typing import Final, NamedTuple
 
 from starlette.exceptions import HTTPException
@@ -12,13 +12,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rcache.asgi.bodies import Reread, read_body
 from rcache.asgi.errand import Errand, Seen
-from rcache.asgi.fill import Fill
+from rcache.asgi.fill import Fill, never, to_nobody
 from rcache.asgi.forward import Forward
 from rcache.asgi.head import Head
 from rcache.asgi.inquiry import Inquiry
 from rcache.asgi.plan import REFRESHING, Plan
 from rcache.asgi.replay import replay
 from rcache.asgi.strict import Watch
+from rcache.asgi.timed import Timed
 from rcache.cache import Cache
 from rcache.core import cache_status
 from rcache.core.coding import is_available
@@ -192,7 +193,9 @@ class Exchange:
             ending = await self._follow(ask, sought, flight)
             if ending is None:
                 return
-            if (ending is Ending.FAILED or ending is Ending.LATE) and await self._cover(sought):
+            if ending is Ending.FAILED and await self._cover(sought, "stale-if-error"):
+                return
+            if ending is Ending.LATE and await self._cover(sought, "timeout"):
                 return
             follows = follows - 1 if ending is Ending.AGAIN else 0
 
@@ -217,7 +220,7 @@ class Exchange:
             if (forbidden := self._cache.forbids(found.entry.tags)) is not None:
                 await self._bypass(forbidden)
                 return None
-            use, reason = reuse(found.entry, found.now, self._wishes)
+            use, reason = reuse(found.entry, found.now, self._wishes, 1.0 - random())  # noqa: S311 (no secret)
             if use is not Use.VALIDATE:
                 await self._serve(ask, found, use, waiting)
                 return None
@@ -249,22 +252,26 @@ class Exchange:
             while sought is not None:
                 lease = await self._leased(ask, sought.found.names)
                 if lease is None or lease.is_mine or not follows:
-                    await self._fill(ask, sought, flight, lease)
-                    return
+                    break
                 word = await lease.word(self._patience(sought, until - clock.monotonic()))
-                if word is None and await self._cover(sought):
+                if word is None and await self._cover(sought, "timeout"):
                     flight.land(Ending.LATE)
                     return
                 if word is None or word is Word.ALONE:
-                    await self._fill(ask, sought, flight)
-                    return
+                    lease = None
+                    break
                 follows -= word is Word.AGAIN
                 # What is found now answers those who have joined by now, and nobody who comes later.
                 flight.depart()
                 self._budget = Budget(self._cache.allowance)
                 sought = await self._seek(ask, Waiting(flight, sought.reason))
-        finally:
+        except BaseException:
             flight.land(Ending.AGAIN)
+            raise
+        if sought is None:
+            flight.land(Ending.AGAIN)
+        else:  # whose run lands it, if need be after this request was answered
+            await self._fill(ask, sought, flight, lease)
 
     async def _leased(self, ask: Inquiry, names: tuple[str, ...]) -> Lease | None:
         """The lease on an answer; None where there are no other nodes, or nothing can be heard of them."""
@@ -275,7 +282,14 @@ class Exchange:
             return None
 
     def _patience(self, sought: Sought, left: float) -> float:
-        """Seconds that this request waits for another's run."""
+        """Seconds that this request waits for another's run: for its own no longer, where something may answer in its stead."""
+        timeout = self._plan.timeout
+        if (
+            timeout is not None
+            and sought.former is not None
+            and may_stand_in(sought.former, sought.found.now, self._wishes)
+        ):
+            left = min(left, timeout)
         return max(0.0, left)
 
     # From the store
@@ -308,13 +322,13 @@ class Exchange:
         await replay(self._cache, entry, landed.at, self._scope, self._fields, self._send, field)
         return None
 
-    async def _cover(self, sought: Sought) -> bool:
-        """Whether the stale answer was sent that this request found, after the run it waited for had failed."""
+    async def _cover(self, sought: Sought, detail: str) -> bool:
+        """Whether the stale answer was sent that this request found, after the run it waited for had failed, or was late."""
         former, now = sought.former, sought.found.now + self._cache.clock.monotonic() - sought.at
         if former is None or self._cache.journal.blocks(former.tags) or not may_stand_in(former, now, self._wishes):
             return False
         self._cache.stats.collapsed += 1
-        field = cache_status.forward("stale", collapsed=True, detail="stale-if-error")
+        field = cache_status.forward("stale", collapsed=True, detail=detail)
         await replay(self._cache, former, now, self._scope, self._fields, self._send, field)
         return True
 
@@ -369,7 +383,7 @@ class Exchange:
     async def _run(self, errand: Errand, receive: Receive, send: Send) -> None:
         errand.scope[SEEN] = errand.seen
         try:
-            await Fill(errand).run(self._app, receive, send)
+            await (Timed if self._plan.is_timed else Fill)(errand).run(self._app, receive, send)
         finally:  # whoever calls again with this scope makes a new request
             errand.scope.pop(SEEN, None)
 
@@ -383,12 +397,16 @@ class Exchange:
             self._budget = Budget(self._cache.allowance)
             try:
                 lease = await self._leased(ask, found.names)
-                if lease is None or lease.is_mine:
-                    sought = Sought(found, found.entry, "stale", began)
-                    errand = self._errand(ask, sought, scope, flight, lease, is_refresh=True)
-                    await self._run(errand, Reread(self._read, _never), _to_nobody)
-            finally:
+                if lease is not None and not lease.is_mine:
+                    await lease.word(self._wait)  # until then nobody here needs to ask again
+                    flight.land(Ending.AGAIN)
+                    return
+            except BaseException:
                 flight.land(Ending.AGAIN)
+                raise
+            sought = Sought(found, found.entry, "stale", began)
+            errand = self._errand(ask, sought, scope, flight, lease, is_refresh=True)
+            await self._run(errand, Reread(self._read, never), to_nobody)
 
         began = self._cache.clock.monotonic()
         # The request is answered and gone by then, so it gets a scope of its own. An answer to HEAD would have no body.
@@ -439,13 +457,3 @@ class Exchange:
 
 
 _NOTHING_TO_READ: Final[Sequence[Message]] = ({"type": "http.request", "body": b"", "more_body": False},)
-
-
-async def _never() -> Message:
-    """The client of a refresh neither sends nor leaves."""
-    await asyncio.Event().wait()
-    raise AssertionError
-
-
-async def _to_nobody(message: Message) -> None:
-    """Who was answered stale does not see the new answer."""

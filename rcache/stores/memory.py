@@ -36,14 +36,14 @@ class _Page:
 class _Slot:
     """One stored entry, and where it hangs."""
 
-    __slots__ = ("entry", "gone_at", "key", "size", "stale_at", "variant", "verified")
+    __slots__ = ("entry", "gone_at", "key", "plain_until", "size", "variant", "verified")
 
     def __init__(self, key: Key, variant: bytes, entry: Entry, verified: int) -> None:
         self.key = key
         self.variant = variant
         self.entry = entry
         self.gone_at = entry.gone_at
-        self.stale_at = self.gone_at - entry.retention
+        self.plain_until = entry.plain_until
         self.size = entry.size + sum(len(part) for part in key if part is not None) + len(variant)
         self.verified = verified  # the store's `_changes` at which the one rule last allowed it
 
@@ -117,7 +117,7 @@ class MemoryStore:
         if slot is None or slot.verified != self._changes:
             return None
         now = self._time()
-        if now >= slot.stale_at:
+        if now >= slot.plain_until:
             return None
         try:  # noqa: SIM105 (a context manager costs more, on every hit)
             self._used.move_to_end(slot)
