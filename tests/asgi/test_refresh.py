@@ -304,6 +304,20 @@ async def test_an_answer_is_made_anew_by_chance_the_sooner_the_dearer_it_was(
     assert (await client.get("/")).body == b"new"
 
 
+async def test_an_early_answer_from_before_a_purge_is_not_stored(cache: Cache, clock: HandClock) -> None:
+    gate = Gate()
+    client, _ = tagged(cache, OLD, Reply(body=b"old", gate=gate), NEW, early=0.8)
+    await client.get("/")
+    clock.advance(50)
+    assert (await client.get("/")).is_hit
+    await gate.reached()
+    await cache.invalidate("page")
+    gate.open()
+    await cache.refreshes.wait()
+    assert cache.stats.refusals == 1
+    assert (await client.get("/")).body == b"new"
+
+
 async def test_a_lifetime_is_shortened_by_chance(cache: Cache, luck: list[float]) -> None:
     luck[:] = [0.5]
     client, _ = serving(cache, OLD, jitter=20)
