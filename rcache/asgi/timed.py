@@ -49,7 +49,6 @@ class Timed:
         except asyncio.CancelledError:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            self._errand.land(Ending.AGAIN)  # it may not have come as far as to do so
             raise
         await task
 

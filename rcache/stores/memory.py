@@ -23,6 +23,9 @@ from rcache.ports import Ask, Budget
 SWEEP_SLICE = 64  # dead entries freed by one call: a purge of a million must not stall the call after it
 
 
+NEVER = -1  # is no count of changes
+
+
 class _Page:
     """A URL (and identity): the names that select among its variants, and the variants."""
 
@@ -142,8 +145,7 @@ class MemoryStore:
             start = self._start
             since = self._softened(slot.entry) if refusal is None else None
             if refusal is None:
-                if since is None:
-                    slot.verified = self._changes
+                slot.verified = NEVER if since is not None else self._changes
                 if slot in self._used:
                     self._used.move_to_end(slot)
             elif refusal != "held":  # what was held may be good again
@@ -240,7 +242,8 @@ class MemoryStore:
                 return False
             page = self._pages.get(key)
             known = merge(page.names, names) if page is not None else names
-            slot = _Slot(key, ask.variant(known) if known else b"", entry, self._changes)
+            verified = NEVER if self._softened(entry) is not None else self._changes
+            slot = _Slot(key, ask.variant(known) if known else b"", entry, verified)
             if slot.size > self.max_bytes:
                 return False
             # Variants of fewer names can be selected no more. And an answer that fewer names select matches the requests of

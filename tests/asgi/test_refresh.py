@@ -122,6 +122,7 @@ async def test_an_application_that_is_late_is_covered_for_and_goes_on(cache: Cac
     assert len(origin.requests) == 2, "nobody makes it run again meanwhile"
     gate.open()
     await cache.refreshes.wait()
+    assert [answer.body for answer in answers] == [b"old"] * 3, "whoever was answered sees nothing of it"
     assert ((new := await client.get("/")).body, new.is_hit) == (b"new", True)
 
 

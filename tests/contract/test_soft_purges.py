@@ -19,6 +19,8 @@ async def staleness(store: Store, ask: Question = BOOK) -> float:
     found = await store.lookup(ask, budget())
     assert isinstance(found, Found), found
     assert found.entry.is_softened == (found.entry.ttl(found.now) <= 0)
+    if found.entry.is_softened:
+        assert store.at_hand(ask.key) is None, "it is never the plainest hit"
     return -found.entry.ttl(found.now)
 
 
@@ -71,6 +73,7 @@ async def test_what_was_started_after_a_soft_purge_is_fresh_and_what_was_started
     late = await begin(store, BOOK)
     await store.soften(["book:1"], TIMEOUT)
     assert await finish(store, BOOK, late, b"read before", "book:1")
+    assert store.at_hand(BOOK.key) is None
     assert await staleness(store) >= 0
     found = await store.lookup(BOOK, budget())
     assert isinstance(found, Found)
