@@ -11,7 +11,7 @@ from rcache import Cache, CacheMiddleware, cached
 cache = Cache(deadline=2.0, near=os.environ.get("NEAR"))  # a loaded test machine must not turn hits into misses
 app = FastAPI()
 app.add_middleware(CacheMiddleware, cache=cache)
-counted = Redis.from_url(os.environ["COUNTED"])
+counted = Redis.from_url(os.environ["COUNTED"], max_connections=1000)
 
 
 class Counting:

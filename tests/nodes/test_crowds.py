@@ -64,9 +64,13 @@ class Crowd:
         await self._until(lambda: len(self.runs) >= count)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30):
-            while not await asyncio.to_thread(condition):
-                await asyncio.sleep(0.02)
+        try:
+            async with asyncio.timeout(30):
+                while not await asyncio.to_thread(condition):
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            self.open()  # or no node could be stopped
+            raise
 
 
 async def test_two_hundred_requests_over_three_processes_are_one_run(redis_server, processes):

@@ -123,7 +123,8 @@ class LoopLeases:
             try:
                 await self._news.placed(min(timeout, PATIENCE))
                 while (left := until - loop.time()) > 0:
-                    lasts = await self._take(Step(scripts.AWAIT, (key,), (holder,)), min(left, PATIENCE)) / 1000
+                    # However little is left: a trip cut short would be taken for a server that does not answer.
+                    lasts = await self._take(Step(scripts.AWAIT, (key,), (holder,)), PATIENCE) / 1000
                     # Once more after its end: it may just have been settled.
                     word = await inbox.word(holder, min(left, lasts))
                     if word is not None or lasts <= 0:
