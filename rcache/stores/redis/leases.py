@@ -121,7 +121,8 @@ class LoopLeases:
         until = loop.time() + timeout
         with self._news.inbox(key) as inbox:
             try:
-                await self._news.placed(min(timeout, PATIENCE))
+                if not await self._news.placed(min(timeout, PATIENCE)):
+                    return None if timeout <= PATIENCE else Word.ALONE
                 while (left := until - loop.time()) > 0:
                     # However little is left: a trip cut short would be taken for a server that does not answer.
                     lasts = await self._take(Step(scripts.AWAIT, (key,), (holder,)), PATIENCE) / 1000

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from redis import asyncio as aredis
 
-from rcache.core.errors import BackendError
 from rcache.core.lease import Word
 from rcache.stores.redis.address import CONNECT_TIMEOUT, Way
 from rcache.stores.redis.failures import DRIVER_ERRORS, translated
@@ -77,17 +76,17 @@ class News:
             if not self._inboxes[lease]:
                 del self._inboxes[lease]
 
-    async def placed(self, timeout: float) -> None:
-        """Returns when the reader has found its place. Raises BackendError where it finds none in that time."""
+    async def placed(self, timeout: float) -> bool:
+        """Whether the reader has found its place within that time. Raises BackendError where it cannot."""
         if self._task is None or self._task.done():
             loop = asyncio.get_running_loop()
             self._placed = loop.create_future()
             self._task = loop.create_task(self._read(self._placed))
         assert self._placed is not None  # noqa: S101 (made with the task)
         done, _ = await asyncio.wait({self._placed}, timeout=timeout)
-        if not done:
-            raise BackendError("the news of other nodes cannot be had in time")
-        self._placed.result()
+        if done:
+            self._placed.result()
+        return bool(done)
 
     async def _read(self, placed: asyncio.Future[None]) -> None:
         try:
