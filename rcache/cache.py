@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 from rcache import signals
 from rcache.clock import Clock, SystemClock
 from rcache.core.changes import Change, row_tag, whole_table
+from rcache.core.checks import staleness
 from rcache.core.errors import BackendError, ConfigurationError
 from rcache.core.schemes import NO_EFFECT, Effect
 from rcache.core.settings import seconds, size
@@ -65,6 +66,8 @@ class Cache:
       the same for all who share a namespace.
     - `max_pending`: tags whose purges wait for the store; beyond it the process serves nothing until everything is purged.
     - `commit_timeout`: seconds that the longest COMMIT takes; a hold lives twice as long. The same for all who share a namespace.
+    - `wait`: seconds that a request waits for the run of another one that asks for the same, in this process or another
+      node; then it runs by itself. 0: nobody waits for another, not even in one process.
     - `key_host`: whether the host is part of the key.
 
     It opens by itself on first use. `await close()`, `async with` or the application's lifespan closes it; used again after
@@ -88,6 +91,7 @@ class Cache:
         near_lease: float | str | timedelta = 2,
         max_pending: int = 100_000,
         commit_timeout: float | str | timedelta = 10,
+        wait: float | str | timedelta = 5,
         key_host: bool = True,
         clock: Clock | None = None,
     ) -> None:
@@ -100,6 +104,7 @@ class Cache:
         self.deadline = seconds(deadline, "deadline")
         # The timer that watches over it may be a tick late, and the answer is to be in time all the same.
         self.allowance = 0.9 * self.deadline
+        self.wait = staleness(wait, "wait")
         self.key_host = key_host
         longest_commit = seconds(commit_timeout, "commit_timeout")
         bounds = {
@@ -135,7 +140,7 @@ class Cache:
             self.is_open = True
             _caches.add(self)
 
-    async def invalidate(self, *tags: str, wait: bool = True) -> Purged:
+    async def invalidate(self, *tags: str, wait: bool = True, soft: bool = False) -> Purged:
         """Purges every entry that carries one of `tags`, exactly as spelled; returns once that has landed.
 
         A request that begins after a landed return is not answered, on any node, from an entry begun before it. While the
@@ -144,11 +149,20 @@ class Cache:
 
         Where the same task has written in a tracked transaction and not yet committed, it joins that: the tags are held and
         purged with the COMMIT and forgotten on ROLLBACK, and `landed` is False.
+
+        `soft=True` makes entries stale instead of dead: they go on answering where a stale answer may, by
+        `stale_while_revalidate` and `stale_on_error`, counted from now, while a new one is made. The promise above is given up
+        for them. A purge that is not soft wins, whenever it comes; and a soft one is as hard as any where it joins a
+        transaction, has to wait for the store, or is not waited for.
         """
         note_write()
         checked = _checked(tags)
-        is_joined = self.changes.join(Effect(checked, {}))
-        return _joined(checked) if is_joined else await self.purge(checked, wait=wait)
+        if self.changes.join(Effect(checked, {})):
+            return _joined(checked)
+        if soft and checked:
+            self.open()
+            return self._told(await self._purger.soften(checked, wait=wait))
+        return await self.purge(checked, wait=wait)
 
     async def purge(self, tags: tuple[str, ...], *, wait: bool = True, effect: Effect = NO_EFFECT) -> Purged:
         """`invalidate` for tags that are known to be legal, those of URLs (`Key.url_tag`) among them, and what the effect says."""
@@ -157,12 +171,16 @@ class Cache:
             return self._told(_NOTHING)
         return self._told(await self._purger.purge(tags, wait=wait, effect=effect))
 
-    def invalidate_sync(self, *tags: str, wait: bool = True) -> Purged:
+    def invalidate_sync(self, *tags: str, wait: bool = True, soft: bool = False) -> Purged:
         """`invalidate` without an event loop: in sync endpoints, scripts, other frameworks; on a loop's thread it blocks."""
         note_write()
         checked = _checked(tags)
-        is_joined = self.changes.join(Effect(checked, {}))
-        return _joined(checked) if is_joined else self.purge_sync(checked, wait=wait)
+        if self.changes.join(Effect(checked, {})):
+            return _joined(checked)
+        if soft and checked:
+            self.open()
+            return self._told(self._purger.soften_sync(checked, wait=wait))
+        return self.purge_sync(checked, wait=wait)
 
     def purge_sync(self, tags: tuple[str, ...], *, wait: bool = True, effect: Effect = NO_EFFECT) -> Purged:
         """`purge` without an event loop."""

@@ -53,17 +53,17 @@ def tag(*tags: str) -> None:
             reads.add(each)
 
 
-async def invalidate(*tags: str, wait: bool = True) -> Purged:
+async def invalidate(*tags: str, wait: bool = True, soft: bool = False) -> Purged:
     """`Cache.invalidate` on the current request's cache, else on the only one in the process.
 
     Raises ConfigurationError where neither tells which cache is meant.
     """
-    return await current_cache().invalidate(*tags, wait=wait)
+    return await current_cache().invalidate(*tags, wait=wait, soft=soft)
 
 
-def invalidate_sync(*tags: str, wait: bool = True) -> Purged:
+def invalidate_sync(*tags: str, wait: bool = True, soft: bool = False) -> Purged:
     """`Cache.invalidate_sync` on the current request's cache, else on the only one in the process."""
-    return current_cache().invalidate_sync(*tags, wait=wait)
+    return current_cache().invalidate_sync(*tags, wait=wait, soft=soft)
 
 
 async def touch(model: Any, pks: Iterable[Any], *, connection: object | None = None) -> Purged:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from rcache.core.entry import AtHand, Entry, Found, Missing, Purge
 from rcache.core.keys import Key
+from rcache.core.lease import Word
 from rcache.core.log import Head, Record
 from rcache.core.schemes import Scheme, Schemes
 
@@ -42,11 +43,32 @@ class Budget:
         self.left -= seconds
 
 
+class Lease(Protocol):
+    """Who makes one answer, of all nodes. No promise rests on it: it spares work."""
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this process makes it; else another node does, at this moment."""
+        ...
+
+    async def word(self, timeout: float) -> Word | None:
+        """What the node that makes it says when it has ended, told by a message; None where that takes `timeout` seconds.
+
+        A node that dies says AGAIN, a moment later.
+        """
+        ...
+
+    def settle(self, word: Word) -> None:
+        """It was made, or will not be: those who wait are told, in the background. Later calls change nothing."""
+        ...
+
+
 class Store(Protocol):
     """Keeps entries and obeys the one rule: coherence is decided when an entry is *read*.
 
     An entry may be used only if, for each of its tags, the guard exists and was born at or before the entry's start, the
-    tag's mark is not above its start, and nobody holds the tag. A hold that ran out is purged by whoever sees it.
+    tag's mark is not above its start, and nobody holds the tag. A hold that ran out is purged by whoever sees it. Where one of its
+    tags was purged softly since its start, it is found stale.
 
     `tables` of a hold or a purge are tags of tables, among its tags: it tells the schemes that were registered for each when it
     held or purged the table's tag. A table is missing there whose guard may have forgotten some.
@@ -68,6 +90,10 @@ class Store(Protocol):
 
     async def lookup(self, ask: Ask, budget: Budget) -> Found | Missing:
         """The entry that `ask` selects if it may be used, else the start of a fill."""
+        ...
+
+    async def lease(self, ask: Ask, names: tuple[str, ...], budget: Budget) -> Lease | None:
+        """Elects the node that makes what a look-up of `ask` missed under `names`; None where there are no other nodes."""
         ...
 
     async def store(
@@ -140,6 +166,17 @@ class Store(Protocol):
         probe: bool = False,
     ) -> Purge:
         """`purge`, from any thread, with no event loop. A probe goes out even while the breaker is open."""
+        ...
+
+    async def soften(self, tags: Sequence[str], timeout: float) -> Purge:
+        """What carries one of `tags`, and was started before, is stale for everybody who looks it up after this returned.
+
+        It may still be used where a stale entry may; a purge before or after is none the weaker. Nothing is handed to the sweeper.
+        """
+        ...
+
+    def soften_sync(self, tags: Sequence[str], timeout: float) -> Purge:
+        """`soften`, from any thread, with no event loop."""
         ...
 
     def flush_sync(self, timeout: float, *, probe: bool = False) -> Purge:

@@ -39,6 +39,7 @@ def cached(
     - `statuses`: those stored without explicit freshness.
     - `methods`: `("QUERY",)` or `("POST",)` caches that method too, with the request's body in the key, up to
       `max_request_body` bytes of it; for searches, never for what changes something.
+    - `wait`: seconds that a request waits for another one's run; see `Cache`.
     - `compress`: bodies are kept compressed, once, and every client gets what it accepts: True, or the codings in order of
       preference (`"zstd"`, `"br"`, `"gzip"`).
 
@@ -46,7 +47,15 @@ def cached(
 
     - `heuristic`: a response without any freshness is fresh for a tenth of the time since its Last-Modified.
     - `client_may_refresh`: whether a client's `Cache-Control: no-cache`, `max-age` and `min-fresh` make the endpoint run.
-    - `stale_on_error`: how long past its freshness an answer stands in for an endpoint that fails.
+    - `stale_while_revalidate`: how long past its freshness an answer is served while a new one is made in the background.
+    - `stale_on_error`: how long past its freshness an answer stands in for an endpoint that fails, or exceeds `timeout`.
+    - `timeout`: seconds after which an answer that may stand in for a failure is served, while the endpoint goes on in the
+      background; nothing happens where there is none.
+    - `hard_timeout`: seconds after which an endpoint that has sent nothing is cancelled, and the client gets 504.
+    - `early`: an answer is made anew in the background before it is stale: True by chance, the likelier the nearer its end and
+      the longer it took to make (XFetch); 0.8 from eight tenths of its lifetime on.
+    - `jitter`: each answer stays fresh for less by a random time up to this, at most half of its lifetime, so that what was
+      stored together does not end together.
     - `store_set_cookie`: whether answers that set a cookie are kept, cookie included.
     - `forward_targeted`: whether CDN-Cache-Control and RCache-Control are passed on to clients.
     - `cache_groups`: tags are exported as Cache-Groups, and groups that the application names are tags (RFC 9875).

@@ -14,12 +14,13 @@ from rcache.asgi.strict import Watch
 from rcache.cache import Cache
 from rcache.core.entry import Entry, Start
 from rcache.core.headers import RawHeaders, joined, without
+from rcache.core.lease import Word
 from rcache.core.policy import Options
 from rcache.core.request_directives import NO_ADVICE, RequestDirectives
 from rcache.core.reuse import may_stand_in
 from rcache.core.validation import conditions, unconditional
 from rcache.engine.single_flight import Ending, Flight, Landed
-from rcache.ports import Budget
+from rcache.ports import Budget, Lease
 
 SELECTING: Final = frozenset((b"if-none-match", b"if-modified-since", b"range"))
 """Fields that ask for less than the whole answer."""
@@ -59,6 +60,7 @@ class Errand:
     personal: str | None = None  # why the request is somebody's own in a way that the key does not tell
     wishes: RequestDirectives = NO_ADVICE
     flight: Flight | None = None
+    lease: Lease | None = None
     former: Entry | None = None
     is_refresh: bool = False  # nobody waits for it: the whole is to be made anew, whatever part was asked for
     began: float = field(init=False)  # by this process' clock
@@ -100,6 +102,11 @@ class Errand:
         return [*without(unconditional(headers), _RANGES), *added]
 
     def land(self, outcome: Landed | Ending) -> None:
-        """Lets those go on who wait for this run."""
+        """Lets those go on who wait for this run, here and in other nodes."""
         if self.flight is not None:
             self.flight.land(outcome)
+        if self.lease is not None:
+            self.lease.settle(_WORDS.get(outcome, Word.ALONE) if isinstance(outcome, Ending) else Word.STORED)
+
+
+_WORDS: Final = {Ending.AGAIN: Word.AGAIN}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Final
+from random import random
+from typing import Final, NamedTuple
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -12,24 +12,26 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rcache.asgi.bodies import Reread, read_body
 from rcache.asgi.errand import Errand, Seen
-from rcache.asgi.fill import Fill
+from rcache.asgi.fill import Fill, never, to_nobody
 from rcache.asgi.forward import Forward
 from rcache.asgi.head import Head
 from rcache.asgi.inquiry import Inquiry
 from rcache.asgi.plan import REFRESHING, Plan
 from rcache.asgi.replay import replay
 from rcache.asgi.strict import Watch
+from rcache.asgi.timed import Timed
 from rcache.cache import Cache
 from rcache.core import cache_status
 from rcache.core.coding import is_available
 from rcache.core.entry import Entry, Found, Missing
 from rcache.core.errors import BackendError
 from rcache.core.keys import with_body
+from rcache.core.lease import Word
 from rcache.core.request_directives import NO_ADVICE, RequestDirectives, request_directives
 from rcache.core.reuse import Use, may_stand_in, reuse, without_demands
 from rcache.current import RequestScope
-from rcache.engine.single_flight import Ending, Flight
-from rcache.ports import Budget
+from rcache.engine.single_flight import Ending, Flight, Landed
+from rcache.ports import Budget, Lease
 
 SEEN: Final = "rcache"
 """In the scope of a request that a CacheMiddleware further out already handles."""
@@ -39,6 +41,22 @@ MOST_FOLLOWS: Final = 2
 
 Without a bound, purges from elsewhere during each run would let those who wait run one after the other.
 """
+
+
+class Sought(NamedTuple):
+    """What a look-up says to a request that it does not answer."""
+
+    found: Found | Missing
+    former: Entry | None  # what is stored, and is to be made anew
+    reason: str  # why the application is asked, in the words of RFC 9211 §2.2
+    at: float  # by this process' clock
+
+
+class Waiting(NamedTuple):
+    """A request that waits for another node, with those that follow it here."""
+
+    flight: Flight
+    reason: str
 
 
 class Exchange:
@@ -57,6 +75,7 @@ class Exchange:
         "_receive",
         "_scope",
         "_send",
+        "_wait",
         "_watch",
         "_wishes",
     )
@@ -81,6 +100,7 @@ class Exchange:
         self._send = send
         self._personal: str | None = None
         self._wishes = NO_ADVICE
+        self._wait = self._cache.wait if plan.wait is None else plan.wait
         self._watch = Watch() if plan.is_strict else None
         self._method: str = scope["method"]
         self._read: Sequence[Message] = _NOTHING_TO_READ
@@ -161,88 +181,154 @@ class Exchange:
         if reason is not None:
             await self._bypass(reason)
             return
-        follows = MOST_FOLLOWS if self._method != "HEAD" and self._personal is None else 0
-        while True:
-            try:
-                found = await self._cache.store.lookup(ask, self._budget)
-            except BackendError:
-                self._cache.stats.outages += 1
-                await self._bypass("outage")
+        follows = MOST_FOLLOWS if self._method != "HEAD" and self._personal is None and self._wait > 0 else 0
+        while (sought := await self._seek(ask)) is not None:
+            if not follows or sought.reason == "request":
+                await self._fill(ask, sought)
                 return
-            if isinstance(found, Found) and not is_available(found.entry.coding):
-                found = Missing(found.start, found.now, "coding", found.names)
-            elif isinstance(found, Found) and self._personal is not None and not found.entry.is_shared:
-                # It answers nobody with credentials, but says nothing of an answer that may be stored for everybody.
-                found = Missing(found.start, found.now, "credentials", found.names)
-            former, reason = None, "miss"
-            if isinstance(found, Found):
-                if (forbidden := self._cache.forbids(found.entry.tags)) is not None:
-                    await self._bypass(forbidden)
-                    return
-                use, reason = reuse(found.entry, found.now, self._wishes)
-                if use is not Use.VALIDATE:
-                    await self._serve(ask, found, use)
-                    return
-                former = found.entry
-            if self._wishes.only_if_cached:
-                await self._time_out()
-                return
-            if self._wishes.no_store:
-                await self._pass("request", "no-store")
-                return
-            if found.start is None:
-                self._cache.stats.misses += 1
-                await self._forward(cache_status.forward("miss", detail=found.reason))
-                return
-            if self._method == "HEAD":
-                self._cache.stats.misses += 1
-                await self._head(ask, found, former, reason)
-                return
-            if not follows or reason == "request":
-                await self._fill(ask, found, former, reason, None)
-                return
-            flight, is_mine = self._cache.flights.join_or_lead(ask.key, ask.variant(found.names))
+            flight, is_mine = self._cache.flights.join_or_lead(ask.key, ask.variant(sought.found.names))
             if is_mine:
-                await self._fill(ask, found, former, reason, flight)
+                await self._lead(ask, sought, flight, follows)
                 return
-            began = self._cache.clock.monotonic()
-            ending = await self._follow(ask, flight, reason)
+            ending = await self._follow(ask, sought, flight)
             if ending is None:
                 return
-            now = found.now + self._cache.clock.monotonic() - began
-            if ending is Ending.FAILED and former is not None and await self._cover(former, now):
+            if ending is Ending.FAILED and await self._cover(sought, "stale-if-error"):
+                return
+            if ending is Ending.LATE and await self._cover(sought, "timeout"):
                 return
             follows = follows - 1 if ending is Ending.AGAIN else 0
 
+    async def _seek(self, ask: Inquiry, waiting: Waiting | None = None) -> Sought | None:
+        """What the store says, where the application is to be asked; None where the request was answered.
+
+        `waiting`: for an answer that another node made meanwhile.
+        """
+        try:
+            found = await self._cache.store.lookup(ask, self._budget)
+        except BackendError:
+            self._cache.stats.outages += 1
+            await self._bypass("outage")
+            return None
+        if isinstance(found, Found) and not is_available(found.entry.coding):
+            found = Missing(found.start, found.now, "coding", found.names)
+        elif isinstance(found, Found) and self._personal is not None and not found.entry.is_shared:
+            # It answers nobody with credentials, but says nothing of an answer that may be stored for everybody.
+            found = Missing(found.start, found.now, "credentials", found.names)
+        former, reason = None, "miss"
+        if isinstance(found, Found):
+            if (forbidden := self._cache.forbids(found.entry.tags)) is not None:
+                await self._bypass(forbidden)
+                return None
+            use, reason = reuse(found.entry, found.now, self._wishes, 1.0 - random())  # noqa: S311 (no secret)
+            if use is not Use.VALIDATE:
+                await self._serve(ask, found, use, waiting)
+                return None
+            former = found.entry
+        if self._wishes.only_if_cached:
+            await self._time_out()
+            return None
+        if self._wishes.no_store:
+            await self._pass("request", "no-store")
+            return None
+        sought = Sought(found, former, reason, self._cache.clock.monotonic())
+        if found.start is None:
+            self._cache.stats.misses += 1
+            await self._forward(cache_status.forward("miss", detail=found.reason))
+            return None
+        if self._method == "HEAD":
+            self._cache.stats.misses += 1
+            await self._head(ask, sought)
+            return None
+        return sought
+
+    # Of all nodes one runs
+
+    async def _lead(self, ask: Inquiry, sought: Sought | None, flight: Flight, follows: int) -> None:
+        """Answers from this process' own run, or from that of another node. Those who follow the flight are let go."""
+        clock = self._cache.clock
+        until = clock.monotonic() + self._wait
+        try:
+            while sought is not None:
+                lease = await self._leased(ask, sought.found.names)
+                if lease is None or lease.is_mine or not follows:
+                    break
+                word = await lease.word(self._patience(sought, until - clock.monotonic()))
+                if word is None and await self._cover(sought, "timeout"):
+                    flight.land(Ending.LATE)
+                    return
+                if word is None or word is Word.ALONE:
+                    lease = None
+                    break
+                follows -= word is Word.AGAIN
+                # What is found now answers those who have joined by now, and nobody who comes later.
+                flight.depart()
+                self._budget = Budget(self._cache.allowance)
+                sought = await self._seek(ask, Waiting(flight, sought.reason))
+        except BaseException:
+            flight.land(Ending.AGAIN)
+            raise
+        if sought is None:
+            flight.land(Ending.AGAIN)
+        else:  # whose run lands it, if need be after this request was answered
+            await self._fill(ask, sought, flight, lease)
+
+    async def _leased(self, ask: Inquiry, names: tuple[str, ...]) -> Lease | None:
+        """The lease on an answer; None where there are no other nodes, or nothing can be heard of them."""
+        try:
+            return await self._cache.store.lease(ask, names, self._budget)
+        except BackendError:
+            self._cache.stats.outages += 1
+            return None
+
+    def _patience(self, sought: Sought, left: float) -> float:
+        """Seconds that this request waits for another's run: for its own no longer, where something may answer in its stead."""
+        timeout = self._plan.timeout
+        if (
+            timeout is not None
+            and sought.former is not None
+            and may_stand_in(sought.former, sought.found.now, self._wishes)
+        ):
+            left = min(left, timeout)
+        return max(0.0, left)
+
     # From the store
 
-    async def _serve(self, ask: Inquiry, found: Found, use: Use) -> None:
-        self._cache.stats.hits += 1
+    async def _serve(self, ask: Inquiry, found: Found, use: Use, waiting: Waiting | None) -> None:
+        field = None
+        if waiting is None:
+            self._cache.stats.hits += 1
+        else:
+            self._cache.stats.collapsed += 1
+            field = cache_status.forward(waiting.reason, collapsed=True)
+            if use is Use.HIT:
+                waiting.flight.land(Landed(found.entry, found.names, ask.variant(found.names), found.now))
         if use is Use.REFRESH and not self._wishes.no_store:  # the answer to that would be stored
             self._refresh(ask, found)
-        await replay(self._cache, found.entry, found.now, self._scope, self._fields, self._send)
+        await replay(self._cache, found.entry, found.now, self._scope, self._fields, self._send, field)
 
-    async def _follow(self, ask: Inquiry, flight: Flight, reason: str) -> Ending | None:
+    async def _follow(self, ask: Inquiry, sought: Sought, flight: Flight) -> Ending | None:
         """Answers from another request's run where that may be shared with this one (None); else what to do instead."""
-        landed = await flight.follow()
+        landed = await flight.follow(self._patience(sought, self._wait))
         if isinstance(landed, Ending):
             return landed
         entry = landed.entry
         if ask.variant(landed.names) != landed.variant or self._cache.forbids(entry.tags):
             return Ending.AGAIN
-        if reuse(entry, entry.stored_at, self._wishes).use is Use.VALIDATE:  # by each request for itself
+        if reuse(entry, landed.at, self._wishes).use is Use.VALIDATE:  # by each request for itself
             return Ending.ALONE
         self._cache.stats.collapsed += 1
-        field = cache_status.forward(reason, collapsed=True)
-        await replay(self._cache, entry, entry.stored_at, self._scope, self._fields, self._send, field)
+        field = cache_status.forward(sought.reason, collapsed=True)
+        await replay(self._cache, entry, landed.at, self._scope, self._fields, self._send, field)
         return None
 
-    async def _cover(self, former: Entry, now: float) -> bool:
-        """Whether the stale answer was sent that this request found, after the run it waited for had failed."""
-        if self._cache.journal.blocks(former.tags) or not may_stand_in(former, now, self._wishes):
+    async def _cover(self, sought: Sought, detail: str) -> bool:
+        """Whether the stale answer was sent that this request found, after the run it waited for had failed, or was late."""
+        former, now = sought.former, sought.found.now + self._cache.clock.monotonic() - sought.at
+        if former is None or self._cache.journal.blocks(former.tags) or not may_stand_in(former, now, self._wishes):
             return False
         self._cache.stats.collapsed += 1
-        field = cache_status.forward("stale", collapsed=True, detail="stale-if-error")
+        field = cache_status.forward("stale", collapsed=True, detail=detail)
         await replay(self._cache, former, now, self._scope, self._fields, self._send, field)
         return True
 
@@ -258,14 +344,14 @@ class Exchange:
     def _errand(
         self,
         ask: Inquiry,
-        found: Found | Missing,
-        former: Entry | None,
-        reason: str,
+        sought: Sought,
         scope: Scope,
         flight: Flight | None = None,
+        lease: Lease | None = None,
         *,
         is_refresh: bool = False,
     ) -> Errand:
+        found = sought.found
         assert found.start is not None  # noqa: S101 (without a start nothing is filled)
         return Errand(
             cache=self._cache,
@@ -275,7 +361,7 @@ class Exchange:
             fields=self._fields,
             start=found.start,
             looked_up=found.now,
-            reason=reason,
+            reason=sought.reason,
             seen=Seen(self._plan.options),
             budget=self._budget,
             names=found.names,
@@ -283,21 +369,21 @@ class Exchange:
             personal=self._personal,
             wishes=self._wishes,
             flight=flight,
-            former=former,
+            lease=lease,
+            former=sought.former,
             is_refresh=is_refresh,
         )
 
     async def _fill(
-        self, ask: Inquiry, found: Found | Missing, former: Entry | None, reason: str, flight: Flight | None
+        self, ask: Inquiry, sought: Sought, flight: Flight | None = None, lease: Lease | None = None
     ) -> None:
         self._cache.stats.misses += 1
-        errand = self._errand(ask, found, former, reason, self._scope, flight)
-        await self._run(errand, self._receive, self._send)
+        await self._run(self._errand(ask, sought, self._scope, flight, lease), self._receive, self._send)
 
     async def _run(self, errand: Errand, receive: Receive, send: Send) -> None:
         errand.scope[SEEN] = errand.seen
         try:
-            await Fill(errand).run(self._app, receive, send)
+            await (Timed if self._plan.is_timed else Fill)(errand).run(self._app, receive, send)
         finally:  # whoever calls again with this scope makes a new request
             errand.scope.pop(SEEN, None)
 
@@ -306,18 +392,30 @@ class Exchange:
 
         async def refresh() -> None:
             flight, is_mine = self._cache.flights.join_or_lead(ask.key, ask.variant(found.names))
-            if is_mine:
-                self._budget = Budget(self._cache.allowance)
-                errand = self._errand(ask, found, found.entry, "stale", scope, flight, is_refresh=True)
-                await self._run(errand, Reread(self._read, _never), _to_nobody)
+            if not is_mine:
+                return
+            self._budget = Budget(self._cache.allowance)
+            try:
+                lease = await self._leased(ask, found.names)
+                if lease is not None and not lease.is_mine:
+                    await lease.word(self._wait)  # until then nobody here needs to ask again
+                    flight.land(Ending.AGAIN)
+                    return
+            except BaseException:
+                flight.land(Ending.AGAIN)
+                raise
+            sought = Sought(found, found.entry, "stale", began)
+            errand = self._errand(ask, sought, scope, flight, lease, is_refresh=True)
+            await self._run(errand, Reread(self._read, never), to_nobody)
 
+        began = self._cache.clock.monotonic()
         # The request is answered and gone by then, so it gets a scope of its own. An answer to HEAD would have no body.
         method = "GET" if self._method == "HEAD" else self._method
         scope = {**self._scope, "method": method, "state": dict(self._scope.get("state") or {})}
         self._cache.refreshes.start((ask.key, ask.variant(found.names)), refresh)
 
-    async def _head(self, ask: Inquiry, found: Found | Missing, former: Entry | None, reason: str) -> None:
-        errand = self._errand(ask, found, former, reason, self._scope)
+    async def _head(self, ask: Inquiry, sought: Sought) -> None:
+        errand = self._errand(ask, sought, self._scope)
         self._scope[SEEN] = errand.seen
         try:
             await Head(errand, self._send).run(self._app, self._receive)
@@ -359,13 +457,3 @@ class Exchange:
 
 
 _NOTHING_TO_READ: Final[Sequence[Message]] = ({"type": "http.request", "body": b"", "more_body": False},)
-
-
-async def _never() -> Message:
-    """The client of a refresh neither sends nor leaves."""
-    await asyncio.Event().wait()
-    raise AssertionError
-
-
-async def _to_nobody(message: Message) -> None:
-    """Who was answered stale does not see the new answer."""

@@ -55,9 +55,10 @@ class Fill:
         self._chunks: list[bytes] = []
         self._length = 0
         self._is_collecting = False
-        self._has_sent = False  # something of an answer has left for the client
+        self.has_sent = False  # something of an answer has left for the client
         self._is_answered = False  # by us: what the application still sends goes nowhere
         self._is_covered = False  # the application failed, and a former answer was sent
+        self._is_silent = False  # nobody waits for what the application still sends
         self._is_unconfirmed = False  # a 304 spoke of something else
         self._has_left = False
         self._has_body = False  # the request's own, which is not in the key
@@ -84,13 +85,13 @@ class Fill:
                 self._conditions = ()
                 self._unread = self._read
                 await self._call(app, scope)
-            if not self._has_sent:  # it left without an answer
+            if not self.has_sent:  # it left without an answer
                 await self._cover(None)
         except asyncio.CancelledError:
             ending = Ending.AGAIN
             raise
         except Exception:
-            if not self._is_covered and (self._has_sent or not await self._cover(None)):
+            if not self._is_covered and (self.has_sent or not await self._cover(None)):
                 raise
             logger.exception("%s failed, and a stale answer covered for it", self._plan.label)
         finally:
@@ -127,6 +128,8 @@ class Fill:
         message, self._unread = self._unread, None
         if message is None:
             message = await self._receive()
+            if self._is_silent and message["type"] == "http.disconnect":  # it was answered, and may well leave
+                message = await never()
         if message["type"] == "http.disconnect":
             self._has_left = True
         else:
@@ -137,7 +140,7 @@ class Fill:
 
     async def _send(self, message: Message) -> None:
         if message["type"] not in _HARMLESS:  # a hint is no answer yet
-            self._has_sent = True
+            self.has_sent = True
         await self._pass_on(message)
 
     async def send(self, message: Message) -> None:
@@ -310,6 +313,24 @@ class Fill:
 
     # A former answer
 
+    async def cover_late(self) -> bool:
+        """Whether the former answer was sent for an application that takes too long; whatever it still sends goes nowhere."""
+        errand, entry = self._errand, self._errand.stand_in()
+        if self.has_sent or entry is None or errand.watch is not None:  # strict mode hides no failure
+            return False
+        self._is_covered = True
+        send = self._pass_on
+        self.fall_silent()
+        scope = {**errand.scope, "headers": errand.ask.headers}
+        await replay(self._cache, entry, errand.now, scope, errand.fields, send, self._keeper.field("timeout"))
+        return True
+
+    def fall_silent(self) -> None:
+        """The client is answered by somebody else: it sees nothing of this run any more."""
+        self.has_sent = self._is_silent = True
+        self._pass_on = to_nobody
+        self._receive = never
+
     async def _on_not_modified(self, headers: list[tuple[bytes, bytes]]) -> None:
         """The former answer still holds, and is sent with the fields that came for it; or the 304 speaks of another."""
         former = self._errand.former
@@ -338,6 +359,16 @@ class Fill:
         errand = self._errand
         scope = {**errand.scope, "headers": errand.ask.headers}
         await replay(self._cache, entry, errand.now, scope, errand.fields, self._send, status_field)
+
+
+async def never() -> Message:
+    """A client that neither sends nor leaves."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def to_nobody(message: Message) -> None:
+    """Who was answered stale does not see the new answer."""
 
 
 def _content_length(headers: Sequence[tuple[bytes, bytes]]) -> int | None:

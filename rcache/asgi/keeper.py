@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from random import random
 from typing import Any, Final
 
 from rcache.asgi.errand import Errand
@@ -176,7 +177,8 @@ class Keeper:
         kept = stored_headers(merged, verdict.directives)
         entry = self._entry(former.status, kept, own, tags, verdict, length=former.length)
         entry.body, entry.coding = former.body, former.coding
-        if len(tags) == len(former.tags):  # a new one may have been purged since
+        # A new one may have been purged since; and whoever purged softly asked for nothing more than this validation.
+        if len(tags) == len(former.tags) and not former.is_softened:
             entry.start = former.start
         refusal = verdict.reason if reason is None else reason[0]
         if refusal is not None:
@@ -240,6 +242,8 @@ class Keeper:
         if self._plan.cache_groups and (told := export(without_families(tags[1:]))) is not None:
             headers = tuple([pair for pair in headers if pair[0] != CACHE_GROUPS])  # they are among the tags
             own.append((CACHE_GROUPS, told))
+        lifetime, plan, errand = verdict.lifetime or 0.0, self._plan, self._errand
+        shortened = random() * min(plan.jitter, lifetime / 2) if plan.jitter else 0.0  # noqa: S311 (no secret)
         return Entry(
             start=self._errand.start,
             status=status,
@@ -248,7 +252,7 @@ class Keeper:
             tags=tags,
             stored_at=self._received,
             initial_age=verdict.initial_age,
-            lifetime=verdict.lifetime or 0.0,
+            lifetime=lifetime - shortened,
             etag=joined((*headers, *own), b"etag"),
             last_modified=joined(headers, b"last-modified"),
             client_ttl=self.client_ttl(verdict),
@@ -259,6 +263,8 @@ class Keeper:
             must_revalidate=verdict.must_revalidate,
             own=len(own),
             length=length,
+            early=0.0 if isinstance(plan.early, bool) else (1.0 - plan.early) * (lifetime - shortened),
+            cost=errand.now - errand.asked_at if plan.early is True else 0.0,
         )
 
     async def _store(self, entry: Entry) -> str | None:
@@ -279,7 +285,7 @@ class Keeper:
             errand.land(Ending.AGAIN)
             return "refused"
         cache.stats.stores += 1
-        errand.land(Landed(entry, names, errand.ask.variant(names)))
+        errand.land(Landed(entry, names, errand.ask.variant(names), entry.stored_at))
         self._tell(entry)
         return None
 

@@ -44,8 +44,9 @@ class CacheMiddleware:
     What a rule leaves open is taken from here; see `cached` for what they mean:
 
     - `query`, `cookies`, `key_by`, `guard`, `client_ttl` (None); `vary` (none), to which a rule's own are added;
-    - `heuristic` (False), `stale_on_error` (0 seconds), `store_set_cookie` (False), `forward_targeted` (True),
-      `cache_groups` (False), `compress` (None);
+    - `heuristic` (False), `stale_while_revalidate` and `stale_on_error` (0 seconds), `timeout` and `hard_timeout` (None),
+      `early` (False), `jitter` (0 seconds), `store_set_cookie` (False), `forward_targeted` (True), `cache_groups` (False),
+      `compress` (None);
     - `client_may_refresh`: None lets clients force a miss where no rule but `standard` applies.
 
     An unsafe request that succeeds under a path which is cached purges its URL, and those that its answer names in Location
@@ -72,7 +73,12 @@ class CacheMiddleware:
         client_ttl: Duration | None = None,
         heuristic: bool | None = None,
         client_may_refresh: bool | None = None,
+        stale_while_revalidate: Duration | None = None,
         stale_on_error: Duration | None = None,
+        timeout: Duration | None = None,
+        hard_timeout: Duration | None = None,
+        early: bool | float | None = None,
+        jitter: Duration | None = None,
         store_set_cookie: bool | None = None,
         forward_targeted: bool | None = None,
         cache_groups: bool | None = None,
@@ -98,7 +104,12 @@ class CacheMiddleware:
             client_ttl=client_ttl,
             heuristic=heuristic,
             client_may_refresh=client_may_refresh,
+            stale_while_revalidate=stale_while_revalidate,
             stale_on_error=stale_on_error,
+            timeout=timeout,
+            hard_timeout=hard_timeout,
+            early=early,
+            jitter=jitter,
             store_set_cookie=store_set_cookie,
             forward_targeted=forward_targeted,
             cache_groups=cache_groups,

@@ -104,10 +104,17 @@ class Plan:
         self.is_strict = defaults.strict
         self.is_keyed = options.key_by is not None or options.guard is not None
         self.client_ttl = options.client_ttl
+        self.wait = options.wait
+        self.timeout: float | None = _first(options.timeout, defaults.timeout)
+        self.hard_timeout: float | None = _first(options.hard_timeout, defaults.hard_timeout)
+        self.is_timed = self.timeout is not None or self.hard_timeout is not None
+        self.early: float | bool = _first(options.early, defaults.early)
+        self.jitter: float = _first(options.jitter, defaults.jitter)
         self.storing = StoringRules(
             ttl=_first(options.ttl, defaults.ttl),
             statuses=options.statuses,
             heuristic=_first(options.heuristic, defaults.heuristic),
+            stale_while_revalidate=_first(options.stale_while_revalidate, defaults.stale_while_revalidate),
             stale_on_error=_first(options.stale_on_error, defaults.stale_on_error),
             store_set_cookie=_first(options.store_set_cookie, defaults.store_set_cookie),
         )

@@ -140,6 +140,17 @@ def staleness(value: Duration, name: str) -> float:
     return 0.0 if value == 0 and not isinstance(value, bool) else seconds(value, name)
 
 
+def earliness(early: Any) -> bool | float:
+    """By chance, never, or from that fraction of the lifetime on."""
+    if isinstance(early, bool):
+        return early
+    if not isinstance(early, int | float) or not 0 < early < 1:
+        raise ConfigurationError(
+            f"early={early!r} must be True, or the part of its lifetime after which an answer is made anew: early=0.8"
+        )
+    return float(early)
+
+
 def query_names(query: Iterable[str] | str | None) -> frozenset[bytes] | Literal["declared"] | None:
     """The parameters that count, in UTF-8; None where all do."""
     if query is None:

@@ -13,7 +13,7 @@ import orjson
 from rcache.core.entry import Entry, Start
 from rcache.core.errors import RCacheError
 
-VERSION: Final = b"\x02"
+VERSION: Final = b"\x03"
 
 
 class CodecError(RCacheError):
@@ -40,6 +40,8 @@ def encode_head(entry: Entry) -> bytes:
             entry.own,
             entry.coding,
             entry.length,
+            float(entry.early),
+            float(entry.cost),
         )
     )
 
@@ -71,6 +73,7 @@ _REST: Final = (
     (int,),  # own
     (str, type(None)),  # coding
     (int,),
+    *((float,),) * 2,  # early, cost
 )
 
 

@@ -44,10 +44,16 @@ class Entry:
     own: int = 0  # the last pairs of `headers` that are not the application's but say what rcache adds to its answers
     coding: str | None = None  # what the body is kept in, while `headers` speak of it as it was
     length: int = 0  # of the body without that coding
+    early: float = 0.0  # seconds before the end of its lifetime from which on it is made anew
+    cost: float = (
+        0.0  # seconds that it took to make; above 0 it is made anew early by chance, the likelier the nearer its end
+    )
     replayed: tuple[int, list[tuple[bytes, bytes]]] | None = field(default=None, repr=False, compare=False)
     """The header pairs last sent, for the whole second of age that they hold for."""
     coded_etag: bytes | None = field(default=None, repr=False, compare=False)
     """The ETag of the body in its coding, once it was asked for."""
+    is_softened: bool = field(default=False, repr=False, compare=False)
+    """It is stale by a soft purge: a look-up found it so."""
 
     @property
     def application_headers(self) -> Headers:
@@ -64,6 +70,16 @@ class Entry:
         return self.lifetime - self.initial_age - (resident if resident > 0 else 0.0)
 
     @property
+    def window(self) -> float:
+        """Seconds before the end of its freshness in which it may be made anew early, at most half of its lifetime."""
+        return min(max(self.early, EARLIEST * self.cost), self.lifetime / 2)
+
+    @property
+    def plain_until(self) -> float:
+        """Until when any hit is answered with it and nothing else is to be thought of, on the store's clock."""
+        return self.gone_at - self.retention - self.window
+
+    @property
     def gone_at(self) -> float:
         """When it is kept no longer, on the store's clock."""
         return self.stored_at - self.initial_age + self.lifetime + self.retention
@@ -74,6 +90,9 @@ class Entry:
         fields = sum(len(name) + len(value) for name, value in self.headers) + 120 * len(self.headers)
         return ENTRY_OVERHEAD + len(self.body) + fields + sum(map(len, self.tags)) + 80 * len(self.tags)
 
+
+EARLIEST: Final = 10.0
+"""Costs before its end from which on an entry may be made anew by chance: earlier than that it hardly ever would."""
 
 ENTRY_OVERHEAD: Final = 700
 

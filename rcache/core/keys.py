@@ -124,6 +124,7 @@ class RedisNames:
         self.log = f"rc:{{{namespace}}}:log"
         self.nodes = f"rc:{{{namespace}}}:nodes"
         self.sweep = f"rc:{{{namespace}}}:sweep"
+        self.news = f"rc:{{{namespace}}}:news"
 
     def vary(self, url: str) -> str:
         """The names that select among the variants of a URL; `url` is a digest."""
@@ -136,6 +137,10 @@ class RedisNames:
     def entry(self, url: str, variant: str) -> str:
         """One stored response; `variant` is a digest of names and values, or `0` where nothing selects."""
         return f"rc:{{{self.namespace}:{url}}}:{variant}"
+
+    def lease(self, url: str, variant: str) -> str:
+        """Who makes the response of a variant."""
+        return f"rc:{{{self.namespace}:{url}}}:lease:{variant}"
 
     def guard(self, shard: int) -> str:
         """Epoch, `born` and holds of a shard of tags."""

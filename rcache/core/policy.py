@@ -38,7 +38,13 @@ class Settings(TypedDict, total=False):
     max_request_body: int | str
     heuristic: bool | None
     client_may_refresh: bool | None
+    stale_while_revalidate: Duration | None
     stale_on_error: Duration | None
+    timeout: Duration | None
+    hard_timeout: Duration | None
+    early: bool | float | None
+    jitter: Duration | None
+    wait: Duration | None
     store_set_cookie: bool | None
     forward_targeted: bool | None
     cache_groups: bool | None
@@ -65,7 +71,13 @@ class Options:
     max_request_body: int = 64 * 1024
     heuristic: bool | None = None
     client_may_refresh: bool | None = None
+    stale_while_revalidate: float | None = None
     stale_on_error: float | None = None
+    timeout: float | None = None
+    hard_timeout: float | None = None
+    early: bool | float | None = None
+    jitter: float | None = None
+    wait: float | None = None
     store_set_cookie: bool | None = None
     forward_targeted: bool | None = None
     cache_groups: bool | None = None
@@ -118,6 +130,12 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "heuristic": _optional(checks.flag, "heuristic"),
     "client_may_refresh": _optional(checks.flag, "client_may_refresh"),
     "stale_on_error": _optional(checks.staleness, "stale_on_error"),
+    "stale_while_revalidate": _optional(checks.staleness, "stale_while_revalidate"),
+    "timeout": _optional(seconds, "timeout"),
+    "hard_timeout": _optional(seconds, "hard_timeout"),
+    "early": _optional(checks.earliness),
+    "jitter": _optional(checks.staleness, "jitter"),
+    "wait": _optional(checks.staleness, "wait"),
     "store_set_cookie": _optional(checks.flag, "store_set_cookie"),
     "forward_targeted": _optional(checks.flag, "forward_targeted"),
     "cache_groups": _optional(checks.groups_flag),
@@ -142,7 +160,12 @@ class Defaults:
     client_ttl: int | None = None
     heuristic: bool = False
     client_may_refresh: bool | None = None
+    stale_while_revalidate: float = 0.0
     stale_on_error: float = 0.0
+    timeout: float | None = None
+    hard_timeout: float | None = None
+    early: bool | float = False
+    jitter: float = 0.0
     store_set_cookie: bool = False
     forward_targeted: bool = True
     cache_groups: bool = False
@@ -165,7 +188,12 @@ def defaults(
     client_ttl: Duration | None = None,
     heuristic: bool | None = None,
     client_may_refresh: bool | None = None,
+    stale_while_revalidate: Duration | None = None,
     stale_on_error: Duration | None = None,
+    timeout: Duration | None = None,
+    hard_timeout: Duration | None = None,
+    early: bool | float | None = None,
+    jitter: Duration | None = None,
     store_set_cookie: bool | None = None,
     forward_targeted: bool | None = None,
     cache_groups: bool | None = None,
@@ -201,6 +229,11 @@ def defaults(
         client_may_refresh=None
         if client_may_refresh is None
         else checks.flag(client_may_refresh, "client_may_refresh"),
+        stale_while_revalidate=checks.staleness(stale_while_revalidate or 0, "stale_while_revalidate"),
+        timeout=None if timeout is None else seconds(timeout, "timeout"),
+        hard_timeout=None if hard_timeout is None else seconds(hard_timeout, "hard_timeout"),
+        early=False if early is None else checks.earliness(early),
+        jitter=checks.staleness(jitter or 0, "jitter"),
         stale_on_error=patience if stale_on_error is None else checks.staleness(stale_on_error, "stale_on_error"),
         store_set_cookie=either(store_set_cookie, "store_set_cookie", conformant),
         forward_targeted=either(forward_targeted, "forward_targeted", True),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import Enum, auto
+from math import log
 from typing import Final, NamedTuple
 
 from rcache.core.entry import Entry
@@ -30,6 +31,7 @@ class Reuse(NamedTuple):
 
 FRESH: Final = Reuse(Use.HIT, "fresh")
 ALLOWED_STALE: Final = Reuse(Use.HIT, "max-stale")
+EARLY: Final = Reuse(Use.REFRESH, "early")
 REFRESHED: Final = Reuse(Use.REFRESH, "stale-while-revalidate")
 STALE: Final = Reuse(Use.VALIDATE, "stale")
 REQUESTED: Final = Reuse(Use.VALIDATE, "request")
@@ -38,7 +40,7 @@ ERRORS: Final = frozenset((500, 502, 503, 504))
 """Statuses that count as a failure of the application (RFC 5861 §4)."""
 
 
-def reuse(entry: Entry, now: float, wishes: RequestDirectives = NO_ADVICE) -> Reuse:
+def reuse(entry: Entry, now: float, wishes: RequestDirectives = NO_ADVICE, luck: float = 1.0) -> Reuse:
     """What to do with `entry` at `now`, given the client's directives (RFC 9111 §4.2.4, §5.2.1).
 
     A client that does not want to take a response unvalidated is not given one that is stale either, whoever else allows it.
@@ -47,12 +49,21 @@ def reuse(entry: Entry, now: float, wishes: RequestDirectives = NO_ADVICE) -> Re
     if wishes is not NO_ADVICE and _is_unwanted(entry, now, ttl, wishes):
         return REQUESTED if ttl > 0 else STALE
     if ttl > 0:
-        return FRESH
+        return EARLY if ttl < entry.window and is_due(entry, ttl, luck) else FRESH
     if entry.must_revalidate or (wishes.max_age is not None and wishes.max_stale is None):
         return STALE
     if wishes.max_stale is not None and -ttl <= wishes.max_stale:
         return ALLOWED_STALE
     return REFRESHED if -ttl < entry.stale_while_revalidate else STALE
+
+
+def is_due(entry: Entry, ttl: float, luck: float) -> bool:
+    """Whether an entry that is fresh for `ttl` seconds more is to be made anew already.
+
+    `luck` is drawn evenly from (0, 1] for each request. So the time before its end at which the first of many requests makes it
+    anew grows with what that costs: XFetch, with beta = 1 (Vattani, Chierichetti and Lowenstein, VLDB 2015).
+    """
+    return ttl < entry.early or ttl <= -entry.cost * log(luck)
 
 
 def _is_unwanted(entry: Entry, now: float, ttl: float, wishes: RequestDirectives) -> bool:
@@ -80,6 +91,13 @@ def replaces(status: int) -> bool:
     A failure may pass, and a refusal may be meant for the one client: those show nothing.
     """
     return (200 <= status < 400 and status not in (206, 304)) or status in (404, 410)
+
+
+def softened(entry: Entry, since: float) -> Entry:
+    """`entry` as one that a soft purge has made stale at `since`. What may be done with a stale one may be done with it."""
+    lifetime = min(entry.lifetime, entry.age(since))
+    retention = entry.retention + entry.lifetime - lifetime
+    return replace(entry, lifetime=lifetime, retention=retention, early=0.0, cost=0.0, is_softened=True, replayed=None)
 
 
 def distrusted(entry: Entry, now: float) -> Entry:

@@ -30,6 +30,7 @@ class StoringRules:
     ttl: float | None  # freshness of what has one of `statuses`, where the response itself grants none
     statuses: frozenset[int]
     heuristic: bool = False  # freshness may be guessed where neither grants any (RFC 9111 §4.2.2)
+    stale_while_revalidate: float = 0.0  # staleness allowed while a new answer is made, where no directive speaks of it
     stale_on_error: float = 0.0  # staleness allowed when the application fails, where no directive speaks of it
     store_set_cookie: bool = False  # Set-Cookie does not inhibit caching, as RFC 9111 §7.3 has it
     targets: tuple[bytes, ...] = TARGETS  # the targeted fields that are heeded (RFC 9213), in order
@@ -182,8 +183,11 @@ def stale_allowances(directives: ResponseDirectives, rules: StoringRules) -> tup
     """Seconds past its lifetime: while it is being revalidated, and when the application fails (RFC 5861)."""
     if must_revalidate(directives):
         return 0.0, 0.0
-    if_error = directives.stale_if_error
-    return float(directives.stale_while_revalidate or 0), rules.stale_on_error if if_error is None else float(if_error)
+    revalidate, if_error = directives.stale_while_revalidate, directives.stale_if_error
+    return (
+        rules.stale_while_revalidate if revalidate is None else float(revalidate),
+        rules.stale_on_error if if_error is None else float(if_error),
+    )
 
 
 def has_validator(headers: RawHeaders, directives: ResponseDirectives, now: float) -> bool:

@@ -25,13 +25,13 @@ NEVER: Final = float("-inf")
 class _Slot:
     """One kept entry."""
 
-    __slots__ = ("entry", "key", "size", "stale_at", "uses", "variant")
+    __slots__ = ("entry", "key", "plain_until", "size", "uses", "variant")
 
     def __init__(self, key: Key, variant: bytes, entry: Entry) -> None:
         self.key = key
         self.variant = variant
         self.entry = entry
-        self.stale_at = entry.gone_at - entry.retention
+        self.plain_until = entry.plain_until
         self.size = entry.size + sum(len(part) for part in key if part is not None) + len(variant)
         self.uses = 0
 
@@ -105,7 +105,7 @@ class NearCache:
         if slot is None:
             return None
         now += self._ahead
-        if now >= slot.stale_at:
+        if now >= slot.plain_until:
             return None
         if slot.uses < MOST_USES:
             slot.uses += 1
@@ -123,7 +123,7 @@ class NearCache:
             return None
         slot = page.slots.get(ask.variant(page.names))
         now += self._ahead
-        if slot is None or now >= slot.stale_at:
+        if slot is None or now >= slot.plain_until:
             return None
         if slot.uses < MOST_USES:
             slot.uses += 1
@@ -136,7 +136,7 @@ class NearCache:
         variant = ask.variant(found.names) if found.names else b""
         slot = _Slot(ask.key, variant, found.entry)
         with self._lock:
-            if found.now >= slot.stale_at or not self._may_keep(found.entry.tags, found.start):
+            if found.now >= slot.plain_until or not self._may_keep(found.entry.tags, found.start):
                 return False
             self._drop_other_names(ask.key, found.names)
             if found.names:

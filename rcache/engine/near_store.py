@@ -14,7 +14,7 @@ from rcache.core.keys import Key
 from rcache.core.schemes import Scheme, Schemes
 from rcache.engine.follower import Follower
 from rcache.engine.near_cache import NearCache
-from rcache.ports import Ask, Budget, Log, Store
+from rcache.ports import Ask, Budget, Lease, Log, Store
 
 _STORES: weakref.WeakSet[NearStore] = weakref.WeakSet()
 _INHERITED: list[object] = []  # what a parent process follows its log with: closing it would disturb the parent
@@ -83,6 +83,10 @@ class NearStore:
                 self.near.keep(ask, found)
         return found
 
+    async def lease(self, ask: Ask, names: tuple[str, ...], budget: Budget) -> Lease | None:
+        """Elects the node that makes what a look-up missed."""
+        return await self.store_behind.lease(ask, names, budget)
+
     async def store(
         self,
         ask: Ask,
@@ -148,6 +152,18 @@ class NearStore:
     ) -> Purge:
         """`purge`, from any thread."""
         purge = self.store_behind.purge_sync(tags, timeout, transaction, tables, probe=probe)
+        self.near.purged(tags, purge.number)
+        return purge
+
+    async def soften(self, tags: Sequence[str], timeout: float) -> Purge:
+        """What carries one of `tags`, and was started before, is stale in this process after this returned."""
+        purge = await self.store_behind.soften(tags, timeout)
+        self.near.purged(tags, purge.number)
+        return purge
+
+    def soften_sync(self, tags: Sequence[str], timeout: float) -> Purge:
+        """`soften`, from any thread."""
+        purge = self.store_behind.soften_sync(tags, timeout)
         self.near.purged(tags, purge.number)
         return purge
 

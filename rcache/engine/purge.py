@@ -115,6 +115,26 @@ class Purger:
         patience = 0.0 if was_down else max(0.0, deadline - time.monotonic())
         return self._outcome(widest, self.journal.wait(ticket, patience))
 
+    async def soften(self, tags: tuple[str, ...], *, wait: bool = True) -> Purged:
+        """A soft purge. Where the store cannot be reached it goes through the journal, and lands as a hard one."""
+        self._before()
+        if wait and not self._store.is_down and not self.journal.waiting:
+            try:
+                return _landed(tags, await self._store.soften(tags, self.timeout))
+            except BackendError as error:
+                logger.debug("a soft purge of %s goes to the journal: %s", listed(tags), error)
+        return await self.purge(tags, wait=wait)
+
+    def soften_sync(self, tags: tuple[str, ...], *, wait: bool = True) -> Purged:
+        """`soften` for code without an event loop."""
+        self._before()
+        if wait and not self._store.is_down and not self.journal.waiting:
+            try:
+                return _landed(tags, self._store.soften_sync(tags, self.timeout))
+            except BackendError as error:
+                logger.debug("a soft purge of %s goes to the journal: %s", listed(tags), error)
+        return self.purge_sync(tags, wait=wait)
+
     async def _purge(self, tags: tuple[str, ...], transaction: str, effect: Effect) -> Purged:
         tags = self._guessed(tags, effect)
         purge = await self._store.purge(tags, self.timeout, *_ending(transaction, effect.tables))

@@ -25,7 +25,7 @@ class Refreshes:
         """Begins one in the running loop, unless one for this key is under way or there are too many."""
         loop = asyncio.get_running_loop()
         place = (loop, *key)
-        if place in self._under_way or len(self._mine()) >= MOST:
+        if place in self._under_way or self.is_full:
             return False
         task = self._under_way[place] = loop.create_task(refresh())
 
@@ -36,6 +36,11 @@ class Refreshes:
 
         task.add_done_callback(ended)
         return True
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more can be begun in the running loop."""
+        return len(self._mine()) >= MOST
 
     async def wait(self) -> None:
         """Returns when those of the running loop have ended."""

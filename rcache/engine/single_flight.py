@@ -13,8 +13,6 @@ from enum import Enum, auto
 from rcache.core.entry import Entry
 from rcache.core.keys import Key
 
-PATIENCE = 5.0  # seconds a follower waits for a flight before it runs by itself
-
 
 class Ending(Enum):
     """What followers do when a flight ends without an answer they may share."""
@@ -22,17 +20,19 @@ class Ending(Enum):
     AGAIN = auto()  # look up anew: the store was refused, or the leader is gone
     FAILED = auto()  # answer with what you found stale, if you may: the application has just failed
     ALONE = auto()  # run by yourself: what the application answers here is not for sharing
+    LATE = auto()  # it goes on, and you have waited for long enough: as FAILED
 
 
 class Landed:
-    """An accepted entry, and the names that select it."""
+    """An entry that was stored, or found stored, at a moment of the store's clock, and the names that select it."""
 
-    __slots__ = ("entry", "names", "variant")
+    __slots__ = ("at", "entry", "names", "variant")
 
-    def __init__(self, entry: Entry, names: tuple[str, ...], variant: bytes) -> None:
+    def __init__(self, entry: Entry, names: tuple[str, ...], variant: bytes, at: float) -> None:
         self.entry = entry
         self.names = names
         self.variant = variant
+        self.at = at
 
 
 class Flight:
@@ -47,7 +47,7 @@ class Flight:
         self.generation = generation
 
     def depart(self) -> None:
-        """Nobody joins from here on: the store is about to be sent."""
+        """Nobody joins from here on: the store is about to be sent, or asked for what another node has stored."""
         if self._board.under_way.get(self.key) is self:
             del self._board.under_way[self.key]
 
@@ -57,10 +57,10 @@ class Flight:
         if not self._future.done():
             self._future.set_result(outcome)
 
-    async def follow(self) -> Landed | Ending:
-        """The outcome, waited for at most PATIENCE seconds."""
-        done, _ = await asyncio.wait({self._future}, timeout=PATIENCE)
-        return self._future.result() if done else Ending.ALONE
+    async def follow(self, patience: float) -> Landed | Ending:
+        """The outcome, waited for at most `patience` seconds."""
+        done, _ = await asyncio.wait({self._future}, timeout=patience)
+        return self._future.result() if done else Ending.LATE
 
 
 class Flights:

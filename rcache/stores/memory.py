@@ -15,11 +15,15 @@ from collections.abc import Callable, Collection, Sequence
 from rcache.clock import Clock, SystemClock
 from rcache.core.entry import AtHand, Entry, Found, Missing, Purge, Start
 from rcache.core.keys import URL_TAG, Key, shard_of
+from rcache.core.reuse import softened
 from rcache.core.schemes import MAX_SCHEMES, Scheme, Schemes, needed
 from rcache.core.vary import merge
 from rcache.ports import Ask, Budget
 
 SWEEP_SLICE = 64  # dead entries freed by one call: a purge of a million must not stall the call after it
+
+
+NEVER = -1  # is no count of changes
 
 
 class _Page:
@@ -35,14 +39,14 @@ class _Page:
 class _Slot:
     """One stored entry, and where it hangs."""
 
-    __slots__ = ("entry", "gone_at", "key", "size", "stale_at", "variant", "verified")
+    __slots__ = ("entry", "gone_at", "key", "plain_until", "size", "variant", "verified")
 
     def __init__(self, key: Key, variant: bytes, entry: Entry, verified: int) -> None:
         self.key = key
         self.variant = variant
         self.entry = entry
         self.gone_at = entry.gone_at
-        self.stale_at = self.gone_at - entry.retention
+        self.plain_until = entry.plain_until
         self.size = entry.size + sum(len(part) for part in key if part is not None) + len(variant)
         self.verified = verified  # the store's `_changes` at which the one rule last allowed it
 
@@ -50,13 +54,15 @@ class _Slot:
 class _Guard:
     """The marks, holds and `born` of one shard of tags, and the schemes of its tables."""
 
-    __slots__ = ("born", "holds", "marks", "quarantined_until", "schemes")
+    __slots__ = ("born", "holds", "marks", "quarantined_until", "schemes", "soft", "soft_before")
 
     def __init__(self, born: int, quarantined_until: float | None = None) -> None:
         self.born = born
         self.marks: dict[str, int] = {}  # in order of their numbers: a raised mark moves to the end
         self.holds: dict[str, dict[str, float]] = {}  # tag -> transaction -> deadline
         self.quarantined_until = quarantined_until
+        self.soft: dict[str, tuple[int, float]] = {}  # tag -> number and time of its last soft purge
+        self.soft_before = 0, 0.0  # what was started before that number is stale since then, whatever its tags
         self.schemes: dict[str, dict[Scheme, int]] = {}  # table -> scheme -> since
 
 
@@ -114,7 +120,7 @@ class MemoryStore:
         if slot is None or slot.verified != self._changes:
             return None
         now = self._time()
-        if now >= slot.stale_at:
+        if now >= slot.plain_until:
             return None
         try:  # noqa: SIM105 (a context manager costs more, on every hit)
             self._used.move_to_end(slot)
@@ -137,13 +143,16 @@ class MemoryStore:
         with self._lock:
             refusal = self._refusal(slot.entry) or ("absent" if now >= slot.gone_at else None)
             start = self._start
+            since = self._softened(slot.entry) if refusal is None else None
             if refusal is None:
-                slot.verified = self._changes
+                slot.verified = NEVER if since is not None else self._changes
                 if slot in self._used:
                     self._used.move_to_end(slot)
             elif refusal != "held":  # what was held may be good again
                 self._drop(slot)
-        return Found(slot.entry, now, start, names) if refusal is None else self._missing(now, refusal, names)
+        if refusal is not None:
+            return self._missing(now, refusal, names)
+        return Found(slot.entry if since is None else softened(slot.entry, since), now, start, names)
 
     def _missing(self, now: float, reason: str, names: tuple[str, ...]) -> Missing:
         with self._lock:
@@ -151,6 +160,9 @@ class MemoryStore:
             if any(self._is_quarantined(shard) for shard in range(self.shards)):
                 return Missing(None, now, "quarantine", names)
             return Missing(self._start, now, reason, names)
+
+    async def lease(self, ask: Ask, names: tuple[str, ...], budget: Budget) -> None:
+        """There are no other nodes."""
 
     # The one rule
 
@@ -180,6 +192,16 @@ class MemoryStore:
         if guard.born > number:
             return "lost"
         return "purged" if guard.marks.get(tag, 0) > number else None
+
+    def _softened(self, entry: Entry) -> float | None:
+        """Since when a soft purge of its tags has made it stale; None where none has."""
+        since = None
+        for tag in entry.tags:
+            guard = self._guards[shard_of(tag, self.shards)]
+            for number, at in (guard.soft_before, guard.soft.get(tag, (0, 0.0))):
+                if number > entry.start.number:
+                    since = at if since is None else min(since, at)
+        return since
 
     def _is_quarantined(self, shard: int) -> bool:
         """Makes a lost guard again, and ends a quarantine that ran out, each born at a number taken just now."""
@@ -220,7 +242,8 @@ class MemoryStore:
                 return False
             page = self._pages.get(key)
             known = merge(page.names, names) if page is not None else names
-            slot = _Slot(key, ask.variant(known) if known else b"", entry, self._changes)
+            verified = NEVER if self._softened(entry) is not None else self._changes
+            slot = _Slot(key, ask.variant(known) if known else b"", entry, verified)
             if slot.size > self.max_bytes:
                 return False
             # Variants of fewer names can be selected no more. And an answer that fewer names select matches the requests of
@@ -340,6 +363,23 @@ class MemoryStore:
                 entries += len(carriers)
                 self._dead.append(carriers)
         return Purge(self._next_number(), entries, self._registered(tables))
+
+    async def soften(self, tags: Sequence[str], timeout: float) -> Purge:
+        """What carries one of `tags`, and was started before, is stale for everybody who looks it up after this returned."""
+        return self.soften_sync(tags, timeout)
+
+    def soften_sync(self, tags: Sequence[str], timeout: float) -> Purge:
+        """`soften`, from any thread."""
+        with self._lock:
+            number, now = self._next_number(), self._time()
+            for tag in tags:
+                guard = self._guards.get(shard_of(tag, self.shards))
+                if guard is not None:
+                    guard.soft[tag] = number, now
+                    if len(guard.soft) > self.max_marks:
+                        guard.soft.clear()
+                        guard.soft_before = number, now
+        return Purge(number, 0)
 
     def flush_sync(self, timeout: float, *, probe: bool = False) -> Purge:
         """No entry that was started before is used by anybody after this returned."""

@@ -17,9 +17,9 @@ from tests.support import Gate, HandClock, RawClient, settle
 
 
 @pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def patience(cache: Cache) -> None:
     """Nobody gives up waiting for a flight: whoever waits in vain fails the test."""
-    monkeypatch.setattr("rcache.engine.single_flight.PATIENCE", 3600.0)
+    cache.wait = 3600.0
 
 
 class Origin:
@@ -287,8 +287,8 @@ async def test_an_answer_of_unknown_length_that_comes_at_once_is_shared(cache: C
     assert runs == 1
 
 
-async def test_who_waits_too_long_runs_by_itself(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rcache.engine.single_flight.PATIENCE", 0.0)
+async def test_who_waits_too_long_runs_by_itself(cache: Cache) -> None:
+    cache.wait = 0.001
     origin = Origin()
     client = serving(cache, origin)
     exchanges = [client.start("/") for _ in range(2)]

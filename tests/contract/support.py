@@ -77,7 +77,7 @@ async def begin(store: Store, ask: Question) -> Missing:
 async def finish(
     store: Store,
     ask: Question,
-    miss: Missing,
+    miss: Found | Missing,
     body: bytes = b"old",
     *tags: str,
     names: tuple[str, ...] = (),

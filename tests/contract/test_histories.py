@@ -34,7 +34,7 @@ from hypothesis.stateful import (
 )
 
 from rcache.core.changes import Change
-from rcache.core.entry import Found, Missing
+from rcache.core.entry import Entry, Found, Missing
 from rcache.core.schemes import Effect, Scheme
 from rcache.ports import Store
 from tests.contract.conftest import make_harness
@@ -136,6 +136,7 @@ class Histories(RuleBasedStateMachine):
         self.count = itertools.count()
         self.versions = dict.fromkeys([*TAGS, *TAGS_OF], 0)  # a URL has a version too, for purges of the URL
         self.floors = dict(self.versions)
+        self.soft_floors = dict(self.versions)  # from before them nothing is fresh
         self.held: dict[tuple[str, str], float] = {}  # tag and transaction: what had passed when it was last placed
 
     fillings = Bundle("fillings")
@@ -209,6 +210,12 @@ class Histories(RuleBasedStateMachine):
         assert all(purge.number > 0 for purge in purges)
         self.floors |= {tag: self.versions[tag] for tag in tags}
         self._end(self._ran_out(tags))
+
+    @rule(tags=tag_sets, node=nodes)
+    def write_and_purge_softly(self, tags: list[str], node: int) -> None:
+        self.commit(tags)
+        self._all(lambda party: party.nodes[node].soften(tags, TIMEOUT))
+        self.soft_floors |= {tag: self.versions[tag] for tag in tags}
 
     @rule(tags=tag_sets, node=nodes)
     def write(self, tags: list[str], node: int) -> None:
@@ -334,11 +341,11 @@ class Histories(RuleBasedStateMachine):
         given = self._all(lambda party: party.nodes[node].lookup(ask, budget()))
         for found in given:
             if isinstance(found, Found):
-                self._check(ask, found.entry.body)
+                self._check(ask, found.entry)
         one, other = given
         assert type(one) is type(other), given
         if isinstance(one, Found):
-            assert one.entry.body == other.entry.body
+            assert (one.entry.body, one.entry.is_softened) == (other.entry.body, other.entry.is_softened)
             return None
         if self.shards == 1:
             assert (one.start is None) == (other.start is None), given
@@ -351,10 +358,11 @@ class Histories(RuleBasedStateMachine):
         looked_at = {name: value.decode() for name, value in self._selecting(ask)}
         return orjson.dumps({"versions": versions, "looked at": looked_at, "serial": next(self.count)})
 
-    def _check(self, ask: Question, body: bytes) -> None:
-        answer = orjson.loads(body)
+    def _check(self, ask: Question, entry: Entry) -> None:
+        answer = orjson.loads(entry.body)
         for name, version in answer["versions"].items():
             assert version >= self.floors[name], f"{name} is at {self.floors[name]}, answered from {version}"
+            assert version >= self.soft_floors[name] or entry.is_softened, f"{name} is at {self.floors[name]}, softly"
         assert answer["looked at"] == {name: value.decode() for name, value in self._selecting(ask)}
 
     def _selecting(self, ask: Question) -> list[tuple[str, bytes]]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 
-import pytest
-
 from rcache.core.entry import Start
-from rcache.engine import single_flight
 from rcache.engine.single_flight import Ending, Flights, Landed
 from tests.contract.support import Question, made
+from tests.support import PATIENCE
 
 KEY = Question("/book").key
-LANDED = Landed(made(Question("/book"), Start("e", 1), 0.0), (), b"")
+LANDED = Landed(made(Question("/book"), Start("e", 1), 0.0), (), b"", 0.0)
 
 
 async def test_the_first_leads_and_the_others_follow() -> None:
@@ -22,7 +20,7 @@ async def test_the_first_leads_and_the_others_follow() -> None:
     assert leads
     others = [flights.join_or_lead(KEY, b"") for _ in range(3)]
     assert others == [(leader, False)] * 3
-    waits = [asyncio.ensure_future(flight.follow()) for flight, _ in others]
+    waits = [asyncio.ensure_future(flight.follow(PATIENCE)) for flight, _ in others]
     leader.land(LANDED)
     assert await asyncio.gather(*waits) == [LANDED] * 3
     assert flights.join_or_lead(KEY, b"")[1], "the next one flies anew"
@@ -39,7 +37,7 @@ async def test_nobody_joins_after_it_departed_and_those_aboard_arrive() -> None:
     flights = Flights()
     leader, _ = flights.join_or_lead(KEY, b"")
     flight, _ = flights.join_or_lead(KEY, b"")
-    waits = asyncio.ensure_future(flight.follow())
+    waits = asyncio.ensure_future(flight.follow(PATIENCE))
     leader.depart()
     later, leads = flights.join_or_lead(KEY, b"")
     assert leads
@@ -64,21 +62,20 @@ async def test_only_the_first_landing_counts() -> None:
     leader, _ = flights.join_or_lead(KEY, b"")
     leader.land(Ending.AGAIN)
     leader.land(LANDED)
-    assert await leader.follow() is Ending.AGAIN
+    assert await leader.follow(PATIENCE) is Ending.AGAIN
 
 
-async def test_a_follower_loses_patience_and_runs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(single_flight, "PATIENCE", 0.001)
+async def test_a_follower_loses_patience() -> None:
     leader, _ = Flights().join_or_lead(KEY, b"")
-    assert await leader.follow() is Ending.ALONE
+    assert await leader.follow(0.001) is Ending.LATE
     leader.land(LANDED)
-    assert await leader.follow() is LANDED
+    assert await leader.follow(PATIENCE) is LANDED
 
 
 async def test_a_follower_that_leaves_takes_nobody_with_it() -> None:
     flights = Flights()
     leader, _ = flights.join_or_lead(KEY, b"")
-    leaves, stays = (asyncio.ensure_future(leader.follow()) for _ in range(2))
+    leaves, stays = (asyncio.ensure_future(leader.follow(PATIENCE)) for _ in range(2))
     await asyncio.sleep(0)
     leaves.cancel()
     await asyncio.gather(leaves, return_exceptions=True)

@@ -73,18 +73,18 @@ class Node:
         """PUT."""
         return self.request("PUT", path)
 
-    async def get_all(self, paths: Iterable[str], connections: int = 16) -> list[Reply]:
+    async def get_all(self, paths: Iterable[str], connections: int = 16, *, language: str = "en") -> list[Reply]:
         """GET each of `paths`, over a few connections that are kept alive; replies in the order of the paths."""
         todo = list(enumerate(paths))
         replies: dict[int, Reply] = {}
         shares: Sequence[list[tuple[int, str]]] = [todo[offset::connections] for offset in range(connections)]
-        await asyncio.gather(*(self._get_share(share, replies) for share in shares))
+        await asyncio.gather(*(self._get_share(share, replies, language) for share in shares))
         return [replies[position] for position in range(len(todo))]
 
-    async def _get_share(self, share: list[tuple[int, str]], replies: dict[int, Reply]) -> None:
+    async def _get_share(self, share: list[tuple[int, str]], replies: dict[int, Reply], language: str) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         for position, path in share:
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: books\r\n\r\n".encode())
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: books\r\nAccept-Language: {language}\r\n\r\n".encode())
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             fields = dict(line.lower().split(": ", 1) for line in head[1:] if line)
             body = await reader.readexactly(int(fields["content-length"]))

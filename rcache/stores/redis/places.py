@@ -66,6 +66,10 @@ class Places:
         """The key of the entry for that variant's material."""
         return self._spelling.entry(place.url, digest(variant)).encode() if variant else place.plain
 
+    def lease(self, place: Place, variant: bytes) -> bytes:
+        """The key of the lease for that variant's material."""
+        return self._spelling.lease(place.url, digest(variant) if variant else "0").encode()
+
 
 def joined(names: tuple[str, ...]) -> bytes:
     """The names as the scripts take them: one a line, in order."""

@@ -29,6 +29,7 @@ KEYED: Final = {
     "LTRIM": ("0", "1"),
     "PEXPIRE": ("1",),
     "PEXPIREAT": ("1", "NX"),
+    "PTTL": (),
     "RPOP": (),
     "SET": ("v", "KEEPTTL"),
     "UNLINK": (),

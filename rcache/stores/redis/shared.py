@@ -15,9 +15,10 @@ from rcache.core.entry import AtHand, Purge, Start
 from rcache.core.errors import ConfigurationError
 from rcache.core.keys import Key, RedisNames
 from rcache.core.schemes import Schemes
-from rcache.ports import Budget
+from rcache.ports import Ask, Budget
 from rcache.stores.redis import scripts
 from rcache.stores.redis.address import Way
+from rcache.stores.redis.leases import Awaited, Held, Leases
 from rcache.stores.redis.log import RedisLog
 from rcache.stores.redis.places import SPOTS, Place, Places, Spot
 from rcache.stores.redis.records import Decoded
@@ -108,6 +109,7 @@ class SharedStore(ABC, Generic[S]):
         self._watchers: list[Callable[[], None]] = []
         self._last: tuple[bytes, bytes, Start] | None = None
         self._decoded = Decoded()
+        self._leases = Leases(self)
         _STORES.add(self)
 
     @property
@@ -160,6 +162,11 @@ class SharedStore(ABC, Generic[S]):
         if last is None or last[0] != number or last[1] != epoch:
             last = self._last = number, epoch, Start(epoch.decode(), int(number))
         return last[2]
+
+    async def lease(self, ask: Ask, names: tuple[str, ...], budget: Budget) -> Held | Awaited:
+        """Elects the node that makes what a look-up of `ask` missed under `names`."""
+        place = self._places.of(ask)
+        return await self._leases.take(self._places.lease(place, ask.variant(names) if names else b""), budget)
 
     # What this process knows of the server
 
@@ -238,6 +245,14 @@ class SharedStore(ABC, Generic[S]):
             self._sweep_later(tags)
         return purged
 
+    async def soften(self, tags: Sequence[str], timeout: float) -> Purge:
+        """What carries one of `tags`, and was started before, is stale for everybody who looks it up after this returned."""
+        return await self._carry_out(self._softening(tags), timeout)
+
+    def soften_sync(self, tags: Sequence[str], timeout: float) -> Purge:
+        """`soften`, from any thread, with no event loop."""
+        return self._carry_out_sync(self._softening(tags), timeout)
+
     def flush_sync(self, timeout: float, *, probe: bool = False) -> Purge:
         """No entry that was started before is used by anybody after this returned."""
         return self._carry_out_sync(self._flushing(), timeout, probe)
@@ -252,6 +267,9 @@ class SharedStore(ABC, Generic[S]):
 
     @abstractmethod
     def _purging(self, tags: Sequence[str], transaction: str = "", tables: Sequence[str] = ()) -> Steps[S, Purge]: ...
+
+    @abstractmethod
+    def _softening(self, tags: Sequence[str]) -> Steps[S, Purge]: ...
 
     @abstractmethod
     def _flushing(self) -> Steps[S, Purge]: ...
@@ -306,11 +324,13 @@ class SharedStore(ABC, Generic[S]):
 
     def forget_parent(self) -> None:
         """In a forked child: connections are the parent's, and locks may be held by threads that are not here."""
+        self._leases.forget_parent()
         self._ways.forget_parent()
         self._decoded = Decoded()
 
     async def aclose(self) -> None:
         """Lets go of what belongs to the running loop, and of what belongs to none. It opens again when it is used."""
+        await self._leases.aclose()
         await self._ways.aclose()
 
     def close(self) -> None:

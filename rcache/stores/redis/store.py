@@ -15,12 +15,14 @@ from rcache.core.codec import CodecError
 from rcache.core.entry import Entry, Found, Missing, Purge
 from rcache.core.errors import ConfigurationError
 from rcache.core.keys import shard_of
+from rcache.core.reuse import softened
 from rcache.core.schemes import MAX_SCHEMES, Scheme, Schemes, needed
 from rcache.core.vary import merge
 from rcache.ports import Ask, Budget
 from rcache.stores.redis import scripts, writing
 from rcache.stores.redis.address import Way
 from rcache.stores.redis.failures import UnwritableError
+from rcache.stores.redis.leases import LEASING
 from rcache.stores.redis.places import Place, Spot, joined, split
 from rcache.stores.redis.records import (
     Kept,
@@ -81,11 +83,11 @@ class RedisStore(SharedStore[Step]):
             if reply[0] != b"vary":
                 break
             place.names = merge(place.names, split(reply[5]))
-        entry = None
+        entry, since = None, ()
         if kept is not None and reply[0] == b"same":
-            entry = kept.entry
+            entry, since = kept.entry, reply[5:]
         elif reply[0] == b"hit":
-            entry = self._decode(place, spot, names, reply[5:])
+            entry, since = self._decode(place, spot, names, reply[5:]), reply[14:]
             if entry is None:
                 reply[0] = b"damaged"
         if entry is None:
@@ -95,6 +97,8 @@ class RedisStore(SharedStore[Step]):
             self.enter(epoch)
         now = int(seconds) + int(microseconds) / 1e6
         start = self._start_of(epoch, number)
+        if since:
+            entry = softened(entry, int(since[0]) / 1000)
         return Found(entry, now, start, names) if entry.gone_at > now else Missing(start, now, "absent", names)
 
     def _question(self, place: Place, key: bytes, names: tuple[str, ...], held: bytes) -> bytes:
@@ -222,6 +226,9 @@ class RedisStore(SharedStore[Step]):
     def _purging(self, tags: Sequence[str], transaction: str = "", tables: Sequence[str] = ()) -> Steps[Step, Purge]:
         return writing.purging(self, tags, transaction, tables)
 
+    def _softening(self, tags: Sequence[str]) -> Steps[Step, Purge]:
+        return writing.softening(self, tags)
+
     def _flushing(self) -> Steps[Step, Purge]:
         return writing.flushing(self)
 
@@ -242,8 +249,15 @@ class RedisStore(SharedStore[Step]):
 
     def _opening(self) -> Opening:
         often = (self.lookup_script, self.store_script, self.purge_script, self.hold_script, self.release_script)
-        seldom = (self.flush_script, self.repair_script, self.table_script, self.strike_script, scripts.SWEEP)
-        return Opening((*often, *seldom), self._rights)
+        seldom = (
+            scripts.SOFTEN,
+            self.flush_script,
+            self.repair_script,
+            self.table_script,
+            self.strike_script,
+            scripts.SWEEP,
+        )
+        return Opening((*often, *LEASING, *seldom), self._rights)
 
 
 def _way(source: Source, sequence: bytes) -> Way:

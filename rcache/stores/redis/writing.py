@@ -11,6 +11,7 @@ from rcache.core.entry import Purge
 from rcache.core.errors import BackendError
 from rcache.core.keys import URL_TAG, shard_of
 from rcache.core.schemes import Schemes
+from rcache.stores.redis import scripts
 from rcache.stores.redis.records import by_shard, read_schemes, spell_guards
 from rcache.stores.redis.steps import Step, Steps
 from rcache.stores.redis.sweeper import SWEEPS_LAST, SWEEPS_WAITING
@@ -23,6 +24,7 @@ ATTEMPTS: Final = 3  # a guard that was made again may be lost again
 LOG_LENGTH: Final = 20_000  # records
 LOG_AGE: Final = 60_000  # milliseconds; nodes that are later than their lease have begun anew long before
 LOG_BOUNDS: Final = (b"%d" % LOG_LENGTH, b"%d" % LOG_AGE)
+MOST_SOFT: Final = 10_000  # soft purges that a shard remembers
 WATCHED: Final = 1.25  # leases for which a node is watched, on the writer's own clock, before it is taken for dead
 LONGEST_WAIT: Final = 10.0  # leases: a node that is alive and does not read has begun anew by then
 FIRST_PAUSE: Final = 0.0005  # seconds between two looks at the nodes, doubled up to LONGEST_PAUSE
@@ -65,6 +67,15 @@ def purging(store: RedisStore, tags: Sequence[str], transaction: str, tables: Se
     """Raises the marks, and ends the transaction's holds on the tags."""
     *reply, told = yield purge_step(store, tags, transaction, tables)
     return (yield from _landed(store, reply, _read_schemes(store, tables, told)))
+
+
+def softening(store: RedisStore, tags: Sequence[str]) -> Steps[Step, Purge]:
+    """Notes a soft purge."""
+    tags = list(dict.fromkeys(tags))
+    spelled = spell_guards(store.names, tags, store.shards)
+    bounds = (b"%d" % min(store.max_marks, MOST_SOFT), *LOG_BOUNDS)
+    reply = yield Step(scripts.SOFTEN, _log_of(store), (spelled, *bounds))
+    return (yield from _landed(store, reply, {}))
 
 
 def flushing(store: RedisStore) -> Steps[Step, Purge]:

@@ -16,6 +16,7 @@ from rcache.core.codec import CodecError
 from rcache.core.entry import Entry, Found, Missing, Purge
 from rcache.core.errors import BackendError, ConfigurationError
 from rcache.core.keys import shard_of
+from rcache.core.reuse import softened
 from rcache.core.schemes import MAX_SCHEMES, Scheme, Schemes, needed
 from rcache.core.vary import merge
 from rcache.ports import Ask, Budget
@@ -27,6 +28,7 @@ from rcache.stores.redis.cluster.trips import ClusterTrips, replies
 from rcache.stores.redis.cluster.way import SlotWay
 from rcache.stores.redis.cluster.writing import Moves, Round
 from rcache.stores.redis.failures import UnwritableError
+from rcache.stores.redis.leases import LEASING
 from rcache.stores.redis.places import Place, Spot, joined, split
 from rcache.stores.redis.records import (
     Kept,
@@ -136,9 +138,13 @@ class ClusterStore(SharedStore[Moves]):
         if kept is not None and (kept.entry.start.epoch != start.epoch or kept.entry.start.number > start.number):
             kept, verdict = None, b"former"
         judges = kept.judges if isinstance(kept, ClusterKept) else self._judges_of_all(epoch, number)
-        objection = _objection(await self._trips.spend(judges, budget))
+        verdicts = await self._trips.spend(judges, budget)
+        objection = _objection(verdicts)
         if objection is None and kept is not None:
             entry = kept.entry
+            since = [int(verdict[1]) for verdict in verdicts if verdict[0] == b"soft"]
+            if since:
+                entry = softened(entry, min(since) / 1000)
             return Found(entry, now, start, names) if entry.gone_at > now else Missing(start, now, "absent", names)
         if objection is not None:
             verdict = objection[0]
@@ -291,6 +297,9 @@ class ClusterStore(SharedStore[Moves]):
     def _purging(self, tags: Sequence[str], transaction: str = "", tables: Sequence[str] = ()) -> Steps[Moves, Purge]:
         return writing.purging(self, tags, transaction, tables)
 
+    def _softening(self, tags: Sequence[str]) -> Steps[Moves, Purge]:
+        return writing.softening(self, tags)
+
     def _flushing(self) -> Steps[Moves, Purge]:
         return writing.flushing(self)
 
@@ -317,10 +326,10 @@ class ClusterStore(SharedStore[Moves]):
         often = (self.seek_script, scripts.SEQUENCE, self.judge_script, self.keep_script, self.register_script)
         asking = (self.enrol_script,)
         writers = (self.number_script, self.mark_script, self.record_script, self.place_script, self.lift_script)
-        seldom = (self.outdate_script, self.reckon_script, self.tend_script, self.bear_script)
+        seldom = (scripts.SOFTEN_SHARD, self.outdate_script, self.reckon_script, self.tend_script, self.bear_script)
         nodes = (self.table_script, self.strike_script)
         sweep = (self.hand_over_script, scripts.GATHER, scripts.FREE)
-        return Opening((*often, *asking, *writers, *seldom, *nodes, *sweep), self._rights)
+        return Opening((*often, *asking, *LEASING, *writers, *seldom, *nodes, *sweep), self._rights)
 
 
 def _leg(step: Step) -> Leg:
@@ -339,7 +348,7 @@ def _kept_going(moves: Round, outcomes: list[Any]) -> list[Any]:
 
 def _objection(verdicts: Sequence[Any]) -> list[bytes] | None:
     """The first objection, unless holds ran out, whose tags then come all together."""
-    objections = [verdict for verdict in verdicts if verdict != b"fit"]
+    objections = [verdict for verdict in verdicts if verdict != b"fit" and verdict[0] != b"soft"]
     if not objections:
         return None
     abandoned = [tag for verdict in objections if verdict[0] == b"abandoned" for tag in orjson.loads(verdict[1])]

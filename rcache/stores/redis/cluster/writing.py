@@ -17,7 +17,7 @@ from rcache.stores.redis import scripts
 from rcache.stores.redis.records import by_shard, read_schemes
 from rcache.stores.redis.steps import Step, Steps
 from rcache.stores.redis.sweeper import SWEEPS_LAST, SWEEPS_WAITING
-from rcache.stores.redis.writing import ATTEMPTS, LOG_BOUNDS, listed, read_by_all
+from rcache.stores.redis.writing import ATTEMPTS, LOG_BOUNDS, MOST_SOFT, listed, read_by_all
 
 if TYPE_CHECKING:
     from rcache.stores.redis.cluster.store import ClusterStore
@@ -110,6 +110,19 @@ def purging(
     if is_awaited and store.is_strict:
         yield from read_by_all(store, epoch if logged else b"", int(logged or 0))
     return Purge(int(number), sum(held or 0 for held in entries), schemes)
+
+
+def softening(store: ClusterStore, tags: Sequence[str]) -> Steps[Moves, Purge]:
+    """Takes a number, notes the soft purge under it, then logs that."""
+    tags = list(dict.fromkeys(tags))
+    number, epoch = yield Step(store.number_script, (store.names.sequence.encode(),), ())
+    arguments = (epoch, number, b"%d" % min(store.max_marks, MOST_SOFT))
+    yield Round(_in_shards(store, scripts.SOFTEN_SHARD, tags, arguments))
+    logged, is_strict = yield _record(store, epoch, "purge", [[tag] for tag in tags], is_awaited=True)
+    store.is_strict |= bool(is_strict)
+    if store.is_strict:
+        yield from read_by_all(store, epoch if logged else b"", int(logged or 0))
+    return Purge(int(number), 0)
 
 
 def flushing(store: ClusterStore) -> Steps[Moves, Purge]:

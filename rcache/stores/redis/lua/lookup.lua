@@ -11,6 +11,7 @@
 -- returns    {verdict, epoch, number, seconds, microseconds, ...}; verdict is one of
 --            same        the entry may be used, and is the one that the caller holds
 --            hit         followed by the entry's fields
+--            After both: since when a soft purge has made it stale, in milliseconds, if one has.
 --            absent, damaged, lost, quarantine, purged
 --            former      an entry of an earlier epoch, or from before its guard was born
 --            held        somebody is about to commit
@@ -59,12 +60,18 @@ if not is_whole or entry[1] ~= epoch then
 end
 
 if start > tonumber(number) then return answer('former') end -- the sequence was set back
-local judged, objection, abandoned = pcall(judge_all, epoch, start, now, shards)
+local judged, objection, abandoned, since = pcall(judge_all, epoch, start, now, shards)
 if not judged then return answer('damaged') end
 if abandoned then return answer(objection, cjson.encode(abandoned)) end
 if objection then return answer(objection) end
-if held == '' then return answer('hit', unpack(entry)) end
+since = since and string.format('%.0f', since)
+if held == '' then
+  entry[10] = since
+  return answer('hit', unpack(entry))
+end
 -- All that was judged is compared, so that no damage under an intact sum can speak for the copy.
 local found = table.concat({epoch, entry[2], entry[3], sum}, ' ')
-if found == held then return answer('same') end
-return answer('hit', unpack(fetch(key)))
+if found == held then return answer('same', since) end
+entry = fetch(key)
+entry[10] = since
+return answer('hit', unpack(entry))

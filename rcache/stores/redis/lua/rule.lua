@@ -5,6 +5,7 @@
 
 local BORN = '\1'       -- the member of the marks that repeats the guard's `born`; no tag can spell it
 local SLICE = 1000      -- tags per command: Lua's stack is finite
+local SOFT = 's:'       -- before a tag: the guard's field of its last soft purge, "number milliseconds"; before BORN: of all
 local HELD = 'h:'       -- before a tag: the guard's field of its holds, "transaction deadline" one a line
 
 -- The server's time in milliseconds, and as Redis tells it.
@@ -32,14 +33,14 @@ local function standing(sequence, info)
   return seq[1], seq[2]
 end
 
--- `born`, the end of the quarantine and the number of tags held of a guard, if it is of this epoch and `repeated`, the
--- marks' word, agrees; nil if it is lost.
+-- `born`, the end of the quarantine, the number of tags held and the number of the last soft purge of a guard, if it is of
+-- this epoch and `repeated`, the marks' word, agrees; nil if it is lost.
 local function guarded(epoch, guard, repeated)
-  local held = redis.pcall('HMGET', guard, 'epoch', 'born', 'quarantine', 'held')
+  local held = redis.pcall('HMGET', guard, 'epoch', 'born', 'quarantine', 'held', 'soft')
   if held.err or held[1] ~= epoch or not repeated then return nil end
   local born = tonumber(held[2] or '')
   if not born or born ~= tonumber(repeated) then return nil end
-  return born, tonumber(held[3] or ''), held[4]
+  return born, tonumber(held[3] or ''), held[4], held[5]
 end
 
 -- `guarded` where no tag is to be judged.
@@ -88,12 +89,26 @@ local function held_back(shard, now)
   return objection
 end
 
+-- When one of a shard's tags was purged softly after `start`, in milliseconds, the earliest of several tags; nil if none was.
+local function softened(shard, start)
+  local since
+  for first = 3, #shard, SLICE do
+    local fields = {SOFT .. BORN}
+    for position = first, math.min(first + SLICE - 1, #shard) do fields[#fields + 1] = SOFT .. shard[position] end
+    for _, field in ipairs(redis.call('HMGET', shard[1], unpack(fields))) do
+      local number, at = string.match(field or '', '^(%d+) (%d+)$')
+      if number and tonumber(number) > start then since = math.min(since or tonumber(at), tonumber(at)) end
+    end
+  end
+  return since
+end
+
 -- What the rule says of `start` in one shard, {guard, marks, tag, ...}: nil if it may be used, else
 -- 'lost' | 'quarantine' | 'held' | 'abandoned', tags | 'former' (born later) | 'purged'. A quarantine that ran out is still
--- to be ended by a repair: until then it is a loss.
+-- to be ended by a repair: until then it is a loss. What may be used comes with since when it is stale by a soft purge.
 local function judge(epoch, start, now, shard)
   local marks = scores(shard, 3)
-  local born, quarantine, held = guarded(epoch, shard[1], marks[1])
+  local born, quarantine, held, soft = guarded(epoch, shard[1], marks[1])
   if not born then return 'lost' end
   if quarantine then return quarantine > now and 'quarantine' or 'lost' end
   if held then
@@ -108,19 +123,21 @@ local function judge(epoch, start, now, shard)
       if mark and tonumber(mark) > start then return 'purged' end
     end
   end
+  if soft and tonumber(soft) > start then return nil, nil, softened(shard, start) end
 end
 
 -- `judge` for every shard: the first objection, unless holds ran out, whose tags then come all together.
 local function judge_all(epoch, start, now, shards)
-  local objection, abandoned
+  local objection, abandoned, since
   for _, shard in ipairs(shards) do
-    local verdict, tags = judge(epoch, start, now, shard)
+    local verdict, tags, softly = judge(epoch, start, now, shard)
     objection = objection or verdict
+    if softly then since = math.min(since or softly, softly) end
     if tags and abandoned then
       for _, tag in ipairs(tags) do abandoned[#abandoned + 1] = tag end
     end
     abandoned = abandoned or tags
   end
   if abandoned then return 'abandoned', abandoned end
-  return objection
+  return objection, nil, since
 end

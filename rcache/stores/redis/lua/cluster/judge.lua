@@ -7,7 +7,7 @@
 -- ARGV[1]    the epoch of the sequence
 -- ARGV[2]    the start
 -- ARGV[3..]  the tags
--- returns    'fit', or the objection: {'lost' | 'quarantine' | 'held' | 'former' | 'purged'}, {'abandoned', the tags, as JSON,
+-- returns    'fit'; {'soft', since when a soft purge has made it stale, in milliseconds}; or the objection: {'lost' | 'quarantine' | 'held' | 'former' | 'purged'}, {'abandoned', the tags, as JSON,
 --            with a hold that ran out}; {'replica'}, {'forbidden', error}
 --@include rule
 --@include cluster/shard
@@ -17,6 +17,7 @@ if not info then
   if refusal == 'replica' then return {'replica'} end
   return {'forbidden', refusal}
 end
-local objection, abandoned = judge(epoch_here(ARGV[1], info), tonumber(ARGV[2]), clock(), shard_from(3))
+local objection, abandoned, since = judge(epoch_here(ARGV[1], info), tonumber(ARGV[2]), clock(), shard_from(3))
 if abandoned then return {objection, cjson.encode(abandoned)} end
+if since then return {'soft', string.format('%.0f', since)} end
 return objection and {objection} or 'fit'
