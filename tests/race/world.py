@@ -308,13 +308,13 @@ async def world(kind: str, server: RedisServer, change: Change | None = None) ->
             await made.close()
 
 
-def _noted(follow: Callable[[Flight], Awaitable[Any]]) -> Callable[[Flight], Awaitable[Any]]:
-    async def noted(flight: Flight) -> Any:
+def _noted(follow: Callable[[Flight, float], Awaitable[Any]]) -> Callable[[Flight, float], Awaitable[Any]]:
+    async def noted(flight: Flight, patience: float) -> Any:
         actor = acting.get()
         assert actor is not None
         actor.following = flight
         try:
-            return await follow(flight)
+            return await follow(flight, patience)
         finally:
             actor.following = None
 
