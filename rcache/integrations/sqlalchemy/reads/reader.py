@@ -134,7 +134,7 @@ class Reader:
             for ask in (inspector.get_view_names, inspector.get_materialized_view_names):
                 try:
                     found.update(ask(schema=schema))
-                except NotImplementedError:
+                except NotImplementedError:  # a dialect that knows no views of this kind
                     continue
         return frozenset(name.lower() for name in found)
 
