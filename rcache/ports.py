@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Protocol
 
 from rcache.core.entry import AtHand, Entry, Found, Missing, Purge
@@ -10,6 +10,7 @@ from rcache.core.keys import Key
 from rcache.core.lease import Word
 from rcache.core.log import Head, Record
 from rcache.core.schemes import Scheme, Schemes
+from rcache.core.views import EntryRow, EntryView, Event, NodeRow, Preview, Rows, Sample, TagRow
 
 
 class Ask(Protocol):
@@ -220,4 +221,60 @@ class Log(Protocol):
 
     def close(self) -> None:
         """Lets go of the connection, from whatever thread: a call that waits there raises."""
+        ...
+
+
+class Inspector(Protocol):
+    """Looks into a cache for people and tools: never on the way of a request, and no promise rests on what it says.
+
+    Bounded in time and answers whatever the size of the cache; changes nothing. All raise BackendError where the store cannot be
+    reached.
+    """
+
+    async def nodes(self) -> list[NodeRow]:
+        """The processes that have written their counters within the last seconds; embedded, this one alone."""
+        ...
+
+    async def history(self, seconds: float = 3600.0) -> list[Sample]:
+        """What all nodes counted, oldest first: each second of the last two minutes, each minute before that."""
+        ...
+
+    async def entries(self, url: str) -> list[EntryRow]:
+        """All that is stored of one URL: its variants and identities. `url` may be a path: then whatever the host."""
+        ...
+
+    async def entry(self, entry: str, *, with_private: bool = False) -> EntryView | None:
+        """One in full; None where it is gone."""
+        ...
+
+    async def hottest(self, count: int = 50) -> list[EntryRow]:
+        """Those with most hits in the last window."""
+        ...
+
+    async def largest(self, count: int = 50) -> list[EntryRow]:
+        """Those with the longest bodies."""
+        ...
+
+    async def tags(self, text: str = "", *, cursor: str | None = None, count: int = 100) -> Rows[TagRow]:
+        """Tags that contain `text`."""
+        ...
+
+    async def tagged(self, tag: str, *, cursor: str | None = None, count: int = 100) -> Rows[EntryRow]:
+        """The entries that carry a tag."""
+        ...
+
+    async def search(self, text: str, *, cursor: str | None = None, count: int = 100) -> Rows[EntryRow]:
+        """Entries whose URL contains `text`."""
+        ...
+
+    async def preview(self, tags: Sequence[str]) -> Preview:
+        """What a purge of `tags` would reach. Raises ValueError for an illegal tag."""
+        ...
+
+    async def events(self, *, before: int | None = None, count: int = 100) -> list[Event]:
+        """What happened last, newest first."""
+        ...
+
+    def follow(self) -> AsyncIterator[Event]:
+        """What happens from now on."""
         ...
