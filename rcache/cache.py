@@ -24,7 +24,7 @@ from rcache.engine.near_store import NearStore
 from rcache.engine.purge import OnOutage, Purged, Purger
 from rcache.engine.reading import note_write
 from rcache.engine.refresh import Refreshes
-from rcache.engine.single_flight import Flights
+from rcache.engine.single_flight import Flights, Turns
 from rcache.engine.stats import Stats
 from rcache.engine.uncacheable import Uncacheable
 from rcache.engine.write import SyncWrite, Write
@@ -115,6 +115,7 @@ class Cache:
         nearness = Nearness(near, size(near_bytes, "near_bytes"), seconds(near_lease, "near_lease"))
         self.store: Store = _store(url, namespace, size(max_bytes, "max_bytes"), bounds, nearness, self.clock)
         self.flights = Flights()
+        self.turns = Turns()
         self.refreshes = Refreshes()
         self.uncacheable = Uncacheable(self.clock)
         self.stats = Stats()

@@ -23,7 +23,7 @@ from rcache.asgi.timed import Timed
 from rcache.cache import Cache
 from rcache.core import cache_status
 from rcache.core.coding import is_available
-from rcache.core.entry import Entry, Found, Missing
+from rcache.core.entry import NOWHERE, Entry, Found, Missing
 from rcache.core.errors import BackendError
 from rcache.core.keys import with_body
 from rcache.core.lease import Word
@@ -181,7 +181,7 @@ class Exchange:
         if reason is not None:
             await self._bypass(reason)
             return
-        follows = MOST_FOLLOWS if self._method != "HEAD" and self._personal is None and self._wait > 0 else 0
+        follows = self._follows
         while (sought := await self._seek(ask)) is not None:
             if not follows or sought.reason == "request":
                 await self._fill(ask, sought)
@@ -199,6 +199,11 @@ class Exchange:
                 return
             follows = follows - 1 if ending is Ending.AGAIN else 0
 
+    @property
+    def _follows(self) -> int:
+        """How many runs of others this request waits for before it runs by itself."""
+        return MOST_FOLLOWS if self._method != "HEAD" and self._personal is None and self._wait > 0 else 0
+
     async def _seek(self, ask: Inquiry, waiting: Waiting | None = None) -> Sought | None:
         """What the store says, where the application is to be asked; None where the request was answered.
 
@@ -208,7 +213,8 @@ class Exchange:
             found = await self._cache.store.lookup(ask, self._budget)
         except BackendError:
             self._cache.stats.outages += 1
-            await self._bypass("outage")
+            self._plan.tell_once("outage")
+            await self._answer_outside(ask, "bypass", "outage")
             return None
         if isinstance(found, Found) and not is_available(found.entry.coding):
             found = Missing(found.start, found.now, "coding", found.names)
@@ -233,8 +239,7 @@ class Exchange:
             return None
         sought = Sought(found, former, reason, self._cache.clock.monotonic())
         if found.start is None:
-            self._cache.stats.misses += 1
-            await self._forward(cache_status.forward("miss", detail=found.reason))
+            await self._answer_outside(ask, "miss", found.reason)
             return None
         if self._method == "HEAD":
             self._cache.stats.misses += 1
@@ -312,15 +317,10 @@ class Exchange:
         landed = await flight.follow(self._patience(sought, self._wait))
         if isinstance(landed, Ending):
             return landed
-        entry = landed.entry
-        if ask.variant(landed.names) != landed.variant or self._cache.forbids(entry.tags):
+        if ask.variant(landed.names) != landed.variant or self._cache.forbids(landed.entry.tags):
             return Ending.AGAIN
-        if reuse(entry, landed.at, self._wishes).use is Use.VALIDATE:  # by each request for itself
-            return Ending.ALONE
-        self._cache.stats.collapsed += 1
         field = cache_status.forward(sought.reason, collapsed=True)
-        await replay(self._cache, entry, landed.at, self._scope, self._fields, self._send, field)
-        return None
+        return None if await self._is_shared(ask, landed, field) else Ending.ALONE
 
     async def _cover(self, sought: Sought, detail: str) -> bool:
         """Whether the stale answer was sent that this request found, after the run it waited for had failed, or was late."""
@@ -339,6 +339,56 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": 504, "headers": headers})
         await self._send({"type": "http.response.body", "body": b""})
 
+    # While nothing can be stored
+
+    async def _answer_outside(self, ask: Inquiry, forwarded: str, detail: str) -> None:
+        """Answers with a run of the application that began after this request, and is shared with those that wait for it, too."""
+        follows = 0 if self._wishes.no_store or self._heeded().only_if_cached else self._follows
+        if not follows and forwarded == "miss":
+            self._cache.stats.misses += 1
+            await self._forward(cache_status.forward(forwarded, detail=detail))
+            return
+        if not follows:
+            await self._pass(forwarded, detail)
+            return
+        turns = self._cache.turns
+        while follows:
+            flight, is_mine = turns.join_or_lead(ask.key, ask.variant(ask.names))
+            if is_mine:
+                try:
+                    await turns.begin(flight, self._wait)
+                    await self._run_outside(ask, forwarded, detail, flight)
+                finally:
+                    turns.end(flight)
+                return
+            landed = await flight.follow(self._wait)
+            if isinstance(landed, Ending):
+                follows = follows - 1 if landed is Ending.AGAIN else 0
+            elif await self._is_shared(ask, landed, cache_status.forward(forwarded, collapsed=True, detail=detail)):
+                return
+            else:
+                follows = 0
+        await self._run_outside(ask, forwarded, detail)
+
+    async def _is_shared(self, ask: Inquiry, landed: Landed, field: bytes) -> bool:
+        """Whether another request's answer was sent to this one: not where it is another variant, or to be validated by each."""
+        entry = landed.entry
+        if ask.variant(landed.names) != landed.variant or reuse(entry, landed.at, self._wishes).use is Use.VALIDATE:
+            return False
+        self._cache.stats.collapsed += 1
+        await replay(self._cache, entry, landed.at, self._scope, self._fields, self._send, field)
+        return True
+
+    async def _run_outside(self, ask: Inquiry, forwarded: str, detail: str, flight: Flight | None = None) -> None:
+        if forwarded == "miss":
+            self._cache.stats.misses += 1
+        else:
+            self._cache.stats.bypasses += 1
+        clock = self._cache.clock
+        sought = Sought(Missing(NOWHERE, clock.time(), detail, ask.names), None, forwarded, clock.monotonic())
+        errand = self._errand(ask, sought, self._scope, flight, outside=detail)
+        await self._run(errand, self._receive, self._send)
+
     # From the application
 
     def _errand(
@@ -349,6 +399,7 @@ class Exchange:
         flight: Flight | None = None,
         lease: Lease | None = None,
         *,
+        outside: str | None = None,
         is_refresh: bool = False,
     ) -> Errand:
         found = sought.found
@@ -371,6 +422,7 @@ class Exchange:
             flight=flight,
             lease=lease,
             former=sought.former,
+            outside=outside,
             is_refresh=is_refresh,
         )
 

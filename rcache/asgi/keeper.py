@@ -91,6 +91,7 @@ class Keeper:
         """What Cache-Status says of an answer that was not stored for that reason."""
         if reason == "credentials":
             return forward("bypass", detail=self._errand.personal)
+        reason = self._errand.outside or reason
         return forward(self._errand.reason, status=status, stored=stored, detail=reason)
 
     @property
@@ -270,9 +271,12 @@ class Keeper:
     async def _store(self, entry: Entry) -> str | None:
         """Why it was not stored; None where it was."""
         cache, errand = self._cache, self._errand
+        names = merge(vary_names(entry.application_headers) or (), errand.ask.names)
+        if errand.outside is not None:
+            errand.land(Landed(entry, names, errand.ask.variant(names), entry.stored_at))
+            return errand.outside
         if cache.journal.blocks(entry.tags):
             return self._unstored("purge-pending")
-        names = merge(vary_names(entry.application_headers) or (), errand.ask.names)
         if errand.flight is not None:
             errand.flight.depart()
         try:

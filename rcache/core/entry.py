@@ -18,6 +18,10 @@ class Start(NamedTuple):
     number: int
 
 
+NOWHERE: Final = Start("", 0)
+"""The start of what is stored nowhere."""
+
+
 @dataclass(slots=True)
 class Entry:
     """A complete stored response. Times are seconds on the store's own clock, which all nodes share.

@@ -82,3 +82,32 @@ class Flights:
             return flight, False
         flight = self.under_way[key] = Flight(self, key, self.generation)
         return flight, True
+
+
+class Turns(Flights):
+    """Flights while nothing can be stored, and nobody can tell what other nodes have purged: one after the other for a key.
+
+    A request is then given the answer of a run that began after it and of no other, so that no purge lies between, wherever it
+    was made: whoever comes while one is under way shares the next.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun: dict[tuple[object, ...], Flight] = {}
+
+    async def begin(self, flight: Flight, patience: float) -> None:
+        """Returns when the run before it has ended, or was waited for `patience` seconds. Nobody joins it from here on."""
+        before = self._begun.get(flight.key)
+        if before is None:
+            # Who comes in the same turn of the loop joins, as a crowd does that has waited for Redis in vain.
+            await asyncio.sleep(0)
+        else:
+            await before.follow(patience)
+        flight.depart()
+        self._begun[flight.key] = flight
+
+    def end(self, flight: Flight) -> None:
+        """The run is over, or was never begun: the next may begin."""
+        flight.land(Ending.AGAIN)
+        if self._begun.get(flight.key) is flight:
+            del self._begun[flight.key]
