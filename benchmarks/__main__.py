@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks import commits, earlier, inprocess, near, outage, plots, reads, report, scale, wire
+from benchmarks import commits, earlier, inprocess, near, outage, plots, reads, report, scale, waiting, wire
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
-PARTS = ("wire", "inprocess", "near", "earlier", "outage", "scale", "commits", "reads")
+PARTS = ("wire", "inprocess", "near", "earlier", "waiting", "outage", "scale", "commits", "reads")
 
 
 def main() -> None:
@@ -58,6 +58,8 @@ def _measure(part: str, seconds: float, is_full: bool) -> dict[str, Any]:
         return near.measure(seconds, rounds=15 if is_full else 7)
     if part == "earlier":
         return earlier.measure(rounds=200 if is_full else 60)
+    if part == "waiting":
+        return waiting.measure(rounds=15 if is_full else 7)
     if part == "outage":
         return outage.measure()
     if part == "commits":

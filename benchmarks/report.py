@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any, Final
 
-from benchmarks import near_report
+from benchmarks import near_report, waiting_report
 from benchmarks.aims import Aim, at_least, at_most, spread, table
 from benchmarks.environments import versions as installed
 from benchmarks.servers import require
@@ -40,6 +40,7 @@ def render(results: dict[str, Any]) -> str:
         *_inprocess(results),
         *near_report.section(results),
         *_earlier(results),
+        *waiting_report.section(results),
         *_outage(results),
         *_commits(results),
         *_reads(results),
@@ -68,6 +69,7 @@ def aims(results: dict[str, Any]) -> Iterator[Aim]:
         yield at_least(f"Redis hit over the wire{name}: at least 0.45 of bare", ratio, 0.45)
     yield at_most("a route without a rule: at most 2 us over bare", cpu, "rcache pass", "excess", 2.0)
     yield from near_report.aims(results, cpu)
+    yield from waiting_report.aims(results)
     then = {line["title"]: line for line in results.get("earlier", {}).get("rows", [])}
     for title in ("embedded hit", "embedded hit, around the app", "Redis hit"):
         yield _no_dearer(f"{title} in process: no dearer than before", then.get(title))

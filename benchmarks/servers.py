@@ -92,11 +92,18 @@ class AppServer:
 
 @contextmanager
 def app_server(name: str, python: str, redis_url: str, workers: int = 1) -> Iterator[AppServer]:
-    """Application `name` behind uvicorn with uvloop and httptools, in the environment of `python`."""
+    """Application `name` of `benchmarks.apps` behind uvicorn with uvloop and httptools, in the environment of `python`."""
+    with factory_server(f"benchmarks.apps:{name}", python, redis_url, workers) as server:
+        yield server
+
+
+@contextmanager
+def factory_server(factory: str, python: str, redis_url: str, workers: int = 1) -> Iterator[AppServer]:
+    """What `factory` makes, as `app_server` serves it."""
     port = free_port()
     options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
-    options += ["--workers", str(workers)]
-    command = [python, "-m", "uvicorn", "--factory", f"benchmarks.apps:{name}", "--host", LOOPBACK, *options]
+    options += ["--workers", str(workers), "--timeout-keep-alive", "60"]
+    command = [python, "-m", "uvicorn", "--factory", factory, "--host", LOOPBACK, *options]
     with tempfile.TemporaryDirectory(prefix="bench-app-") as directory:
         log = Path(directory, "log")
         with _running([*command, "--port", str(port)], {REDIS_URL: redis_url}, log, port) as process:
