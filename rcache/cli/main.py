@@ -1,42 +1,61 @@
-"""The frame of the commands: what they share, and how they end.
-
-A command is a module with `add(commands)`, which adds a parser and sets two defaults of it: `run`, a function that takes what was
-parsed and returns the exit code, and `extra`, the one that the command needs.
-"""
+"""How the commands begin and end: exit codes, and errors as one line."""
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import logging
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from rcache.cli import pg
 from rcache.core.errors import ConfigurationError, RCacheError
 
-COMMANDS = (pg,)
+PROGRAM = "rcache"
+DONE, FAILED, CANNOT_WORK, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command. 0: done; 1: it has failed; 2: it cannot work as it was called; 130: it was interrupted."""
-    parser = argparse.ArgumentParser("rcache", description="Response caching that is right when data changes.")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        command.add(commands)
-    parsed = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    """Runs one command. 0: done; 1: it failed, or found something; 2: it cannot work as it was called; 130: interrupted."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        return int(parsed.run(parsed))
+        from rcache.cli.commands import commands
     except ModuleNotFoundError as error:
-        return _failed(f"{error}: pip install 'rcache[{parsed.extra}]'", 2)
-    except ConfigurationError as error:
-        return _failed(str(error), 2)
+        return _failed(f"{error}: pip install 'rcache[cli]'", CANNOT_WORK)
+    # What a command has to say it says by itself; the library's own words are for applications.
+    logging.getLogger("rcache").addHandler(logging.NullHandler())
+    try:
+        return _run(commands(), arguments)
+    except BrokenPipeError:  # `rcache tags | head`: who read it has enough
+        with contextlib.suppress(OSError):
+            sys.stdout.close()
+        return FAILED
     except (RCacheError, OSError) as error:
-        return _failed(str(error), 1)
+        return _failed(str(error), CANNOT_WORK if isinstance(error, ConfigurationError) else FAILED)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
+    except Exception as error:
+        if TRACEBACK in arguments:
+            raise
+        return _failed(f"{type(error).__name__}: {error} (a defect of rcache's: {TRACEBACK} says where)", FAILED)
+
+
+TRACEBACK = "--traceback"
+
+
+def _run(command: Any, arguments: Sequence[str]) -> int:
+    from typer.exceptions import Abort, TyperException
+
+    try:
+        return int(command.main(args=arguments, prog_name=PROGRAM, standalone_mode=False) or DONE)
+    except Abort:
+        return INTERRUPTED
+    except TyperException as error:  # how it was called
+        context: Any = getattr(error, "ctx", None)
+        path = PROGRAM if context is None else context.command_path
+        told: Any = getattr(error, "format_message", error.__str__)
+        return _failed(f"{' '.join(told().split())} ({path} --help)", CANNOT_WORK)
 
 
 def _failed(reason: str, code: int) -> int:
-    sys.stderr.write(f"rcache: {reason}\n")
+    sys.stderr.write(f"{PROGRAM}: {' '.join(reason.split())}\n")
     return code

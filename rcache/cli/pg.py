@@ -2,94 +2,84 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from rcache.cache import Cache
-from rcache.cli.options import add_cache, cache_of, named
+from rcache.cli.options import Where, log_to_stderr, named, takes
 from rcache.core.errors import ConfigurationError, RCacheError
 from rcache.core.settings import seconds
 
 
-def add(commands: Any) -> None:
+def add(app: typer.Typer) -> None:
     """`pg install` and `pg drain`."""
-    parser = commands.add_parser("pg", help="PostgreSQL: triggers that tell of every write, and following them")
-    nested = parser.add_subparsers(metavar="ACTION", required=True)
-    _add_install(nested.add_parser("install", help="the SQL of outbox and triggers, to be reviewed, or applied"))
-    _add_drain(nested.add_parser("drain", help="purge what the triggers tell, until it is interrupted"))
-
-
-def _add_install(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=install, extra="postgresql")
-    chosen = parser.add_mutually_exclusive_group(required=True)
-    chosen.add_argument("--tables", help='book,shop.line,"odd, name": as the database spells them')
-    chosen.add_argument("--metadata", metavar="MODULE:NAME", help="all tables of these models")
-    parser.add_argument("--schema", default="public", help="of the outbox, and of tables that name none (%(default)s)")
-    parser.add_argument("--max-rows", type=int, help="rows of one statement that are told apart (500)")
-    parser.add_argument("--no-notify", action="store_true", help="wake nobody: who follows looks now and then")
-    parser.add_argument("--down", action="store_true", help="the way back")
-    parser.add_argument("--output", type=Path, help="the file to write, in place of standard output")
-    parser.add_argument("--apply", action="store_true", help="run it on the database that --dsn names")
-    _add_dsn(parser)
-
-
-def _add_drain(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=drain, extra="postgresql")
-    _add_dsn(parser)
-    add_cache(parser)
-    parser.add_argument("--schema", default="public", help="of the outbox (%(default)s)")
-    parser.add_argument(
-        "--poll", default="1s", help="look again after so long, though nobody has woken it (%(default)s)"
+    nested = typer.Typer(
+        help="PostgreSQL: triggers that tell of every write, and following them.", no_args_is_help=True
     )
-    parser.add_argument("--no-listen", action="store_true", help="do not ask to be woken: behind a pooler")
-    parser.add_argument("--tag-name", action="append", default=[], metavar="TABLE=NAME", help="its name in tags")
-    parser.add_argument("--metadata", metavar="MODULE:NAME", help="models that say how their rows are named in tags")
-    parser.add_argument("--once", action="store_true", help="purge what is there now, and end")
+    nested.command()(takes(install, extra="postgresql"))
+    nested.command()(takes(drain, extra="postgresql"))
+    app.add_typer(nested, name="pg")
 
 
-def _add_dsn(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dsn", help="postgresql://user@host/database (else what RCACHE_DSN says)")
+Dsn = Annotated[str | None, typer.Option(help="postgresql://user@host/database (else what RCACHE_DSN says).")]
+Metadata = Annotated[str | None, typer.Option(metavar="MODULE:NAME", help="The models: a MetaData of SQLAlchemy.")]
 
 
-def _dsn(arguments: argparse.Namespace) -> str:
-    dsn: str | None = arguments.dsn or os.environ.get("RCACHE_DSN")
+def _found(dsn: str | None) -> str:
+    dsn = dsn or os.environ.get("RCACHE_DSN")
     if dsn is None:
         raise ConfigurationError("which database is meant? --dsn postgresql://user@host/database or RCACHE_DSN")
     return dsn
 
 
-def install(arguments: argparse.Namespace) -> int:
-    """Writes the migration, or runs it."""
+def install(
+    *,
+    tables: Annotated[
+        str | None, typer.Option(help='book,shop.line,"odd, name": as the database spells them.', metavar="LIST")
+    ] = None,
+    metadata: Metadata = None,
+    schema: Annotated[str, typer.Option(help="Of the outbox, and of tables that name none.")] = "public",
+    max_rows: Annotated[int | None, typer.Option(help="Rows of one statement that are told apart (500).")] = None,
+    no_notify: Annotated[
+        bool, typer.Option("--no-notify", help="Wake nobody: who follows looks now and then.")
+    ] = False,
+    down: Annotated[bool, typer.Option("--down", help="The way back.")] = False,
+    output: Annotated[Path | None, typer.Option(help="The file to write, in place of standard output.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Run it on the database that --dsn names.")] = False,
+    dsn: Dsn = None,
+) -> None:
+    """The SQL of outbox and triggers, to be reviewed, or applied."""
     from rcache.integrations.postgresql.migration import MOST_ROWS, Migration, script, table_names
 
-    if arguments.metadata is None:
-        tables = table_names(arguments.tables, arguments.schema)
-    else:
-        tables = _tables_of(arguments.metadata, arguments.schema)
-    most = MOST_ROWS if arguments.max_rows is None else arguments.max_rows
-    migration = Migration(tuple(tables), arguments.schema, most, not arguments.no_notify)
-    statements = migration.down() if arguments.down else migration.up()
-    if arguments.apply:
-        asyncio.run(_apply(_dsn(arguments), statements))
-    elif arguments.output is not None:
-        arguments.output.write_text(script(statements))
+    if (tables is None) == (metadata is None):
+        raise ConfigurationError(
+            "which tables are meant? --tables book,shop.line or --metadata MODULE:NAME, one of them"
+        )
+    chosen = table_names(tables, schema) if tables is not None else _tables_of(metadata, schema)
+    most = MOST_ROWS if max_rows is None else max_rows
+    migration = Migration(tuple(chosen), schema, most, not no_notify)
+    statements = migration.down() if down else migration.up()
+    if apply:
+        asyncio.run(_apply(_found(dsn), statements))
+    elif output is not None:
+        output.write_text(script(statements))
     else:
         sys.stdout.write(script(statements))
-    return 0
 
 
-def _tables_of(where: str, schema: str) -> list[Any]:
+def _tables_of(where: str | None, schema: str) -> list[Any]:
     from sqlalchemy import MetaData
 
     from rcache.integrations.postgresql.migration import OUTBOX, TableName
 
-    tables = named(where, MetaData).sorted_tables
+    tables = named(where or "", MetaData).sorted_tables
     return [TableName(table.schema or schema, table.name) for table in tables if table.name != OUTBOX]
 
 
@@ -110,30 +100,36 @@ async def _apply(dsn: str, statements: list[str]) -> None:
         await engine.dispose()
 
 
-def drain(arguments: argparse.Namespace) -> int:
-    """Follows the outbox. 1 where `--once` has left something that could not be purged."""
-    return asyncio.run(_drain(arguments))
-
-
-async def _drain(arguments: argparse.Namespace) -> int:
+async def drain(
+    *,
+    dsn: Dsn = None,
+    where: Where,
+    schema: Annotated[str, typer.Option(help="Of the outbox.")] = "public",
+    poll: Annotated[str, typer.Option(help="Look again after so long, though nobody has woken it.")] = "1s",
+    no_listen: Annotated[bool, typer.Option("--no-listen", help="Do not ask to be woken: behind a pooler.")] = False,
+    tag_name: Annotated[list[str], typer.Option(metavar="TABLE=NAME", help="Its name in tags; may be repeated.")] = [],  # noqa: B006 (read only)
+    metadata: Metadata = None,
+    once: Annotated[bool, typer.Option("--once", help="Purge what is there now, and end.")] = False,
+) -> int:
+    """Purge what the triggers tell, until it is interrupted. 1 where --once has left something that could not be purged."""
     from sqlalchemy import MetaData
 
     from rcache.integrations.postgresql import drain as following
 
-    metadata = None if arguments.metadata is None else named(arguments.metadata, MetaData)
     how: dict[str, Any] = {
-        "schema": arguments.schema,
-        "names": dict(map(_tag_name, arguments.tag_name)),
-        "metadata": metadata,
+        "schema": schema,
+        "names": dict(map(_tag_name, tag_name)),
+        "metadata": None if metadata is None else named(metadata, MetaData),
     }
-    poll = seconds(arguments.poll, "--poll")
-    async with cache_of(arguments) as cache:
-        if arguments.once:
-            return await _once(_dsn(arguments), cache, how)
+    every = seconds(poll, "--poll")
+    log_to_stderr()
+    async with where.open() as cache:
+        if once:
+            return await _once(_found(dsn), cache, how)
         told_to_end = asyncio.Event()
         with contextlib.suppress(NotImplementedError):  # on Windows, which has no such signal
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told_to_end.set)
-        async with following(_dsn(arguments), cache, poll=poll, listen=not arguments.no_listen, **how):
+        async with following(_found(dsn), cache, poll=every, listen=not no_listen, **how):
             await told_to_end.wait()
     return 0
 
