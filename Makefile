@@ -8,7 +8,7 @@ RUN := .venv/bin/python -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo serve test lint redis-server postgresql mariadb wrk long chaos soak fleet bench clean
+.PHONY: help demo serve test lint redis-server postgresql mariadb wrk long chaos soak fleet bench docs clean
 
 help:
 	@echo "make demo    see it work: a shop, its cache, and a story in the terminal"
@@ -19,6 +19,7 @@ help:
 	@echo "make soak    an hour of traffic, and whether anything grows or is left behind"
 	@echo "make fleet   how many nodes one log carries (minutes)"
 	@echo "make bench   how fast it is, beside a bare application and other caches"
+	@echo "make docs    the documentation as a site, in site/"
 	@echo "make lint    lint, types and floors alone"
 	@echo "make clean   remove the environment and everything made here"
 
@@ -58,6 +59,10 @@ fleet: redis-server .venv/bench.installed
 bench: redis-server postgresql wrk .venv/bench.installed
 	$(RUN) benchmarks
 
+docs: .venv/dev.installed
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet
+	@echo "The documentation is in site/: open site/index.html"
+
 redis-server:
 	@scripts/require redis-server redis-server redis
 
@@ -84,5 +89,5 @@ wrk:
 	@touch .venv/demo.installed .venv/dev.installed $@
 
 clean:
-	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist examples/shop/var examples/publishing/var
+	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist site examples/shop/var examples/publishing/var
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
