@@ -71,11 +71,12 @@ def play(
     *,
     with_losses: bool = False,
     with_holders: bool = True,
+    with_leases: bool = False,
 ) -> tuple[list[str], list[str]]:
     """The stale answers, and the story that led to them."""
 
     async def run() -> tuple[list[str], list[str]]:
-        async with world(kind, server, removal) as here:
+        async with world(kind, server, removal, with_leases=with_leases) as here:
             stale = await carry_out(here, choices, with_losses=with_losses, with_holders=with_holders)
             return stale, here.story
 
@@ -88,9 +89,9 @@ lean = settings(deadline=None, database=None, suppress_health_check=list(HealthC
 
 def is_never_stale(kind: str, server: RedisServer, examples: int, *, with_losses: bool) -> None:
     @settings(lean, max_examples=examples)
-    @given(schedules)
-    def check(choices: list[int]) -> None:
-        stale, story = play(kind, server, choices, with_losses=with_losses)
+    @given(schedules, st.booleans())
+    def check(choices: list[int], with_leases: bool) -> None:
+        stale, story = play(kind, server, choices, with_losses=with_losses, with_leases=with_leases)
         note("\n".join(story))
         assert not stale
 

@@ -20,9 +20,11 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from rcache import Cache, CacheMiddleware, Rule
+from rcache.core.lease import Word
 from rcache.engine.near_store import NearStore
 from rcache.engine.single_flight import Flight
 from rcache.ports import Budget, Store
+from rcache.stores.redis.leases import Awaited, Held, LoopLeases
 from tests.contract.memory_harness import MemoryHarness
 from tests.contract.redis_harness import RedisHarness
 from tests.contract.support import Question
@@ -31,6 +33,7 @@ from tests.support import Answer, RawClient
 
 PATIENCE = 30.0  # seconds until a step that never comes is an error
 QUARANTINE = 20.0
+ENDLESS = 3600  # seconds that nothing here takes
 NEAR_LEASE = 0.2  # seconds: the first write of each world waits for one
 TAG = "row"
 
@@ -45,6 +48,7 @@ class Actor:
         self.task: asyncio.Task[Any]
         self.step: str | None = None  # where it waits
         self.following: Flight | None = None
+        self.awaiting: bytes | None = None  # whose lease has to end first
         self._go = asyncio.Event()
         self._is_free = False
 
@@ -67,7 +71,11 @@ class Actor:
     @property
     def is_still(self) -> bool:
         """It waits for the test, or for somebody who does, or has ended."""
-        return self.task.done() or self.step is not None or self.is_following
+        return self.task.done() or self.step is not None or self.is_following or self.is_awaiting
+
+    @property
+    def is_awaiting(self) -> bool:
+        return self.awaiting is not None and self.awaiting not in ended
 
     @property
     def is_following(self) -> bool:
@@ -98,6 +106,8 @@ class Visit(Actor):
 A = TypeVar("A", bound=Actor)
 
 acting: ContextVar[Actor | None] = ContextVar("acting", default=None)
+ended: set[bytes] = set()
+"""Holders of leases that have ended: whoever waits for one is about to be told."""
 
 
 async def pause(step: str) -> None:
@@ -276,10 +286,13 @@ def gated(store: Any) -> None:
 
 
 @asynccontextmanager
-async def world(kind: str, server: RedisServer, change: Change | None = None) -> AsyncIterator[World]:
+async def world(
+    kind: str, server: RedisServer, change: Change | None = None, *, with_leases: bool = False
+) -> AsyncIterator[World]:
     """A world on the embedded store (one node) or on Redis (two), `near` with near caches that writers wait for.
 
-    `change` is done to each store before it is used.
+    `change` is done to each store before it is used. `with_leases` nodes wait for each other's runs; else each runs for itself,
+    so that more may happen at the same time.
     """
     harness: MemoryHarness | RedisHarness
     if kind == "memory":
@@ -291,7 +304,8 @@ async def world(kind: str, server: RedisServer, change: Change | None = None) ->
         namespace = f"race-{secrets.token_hex(6)}"
         await harness.make(namespace=namespace)
         near = {"near": "strict", "near_lease": NEAR_LEASE} if kind == "near" else {}
-        caches = [Cache(server.url, namespace=namespace, deadline=PATIENCE, **near) for _ in range(2)]  # type: ignore[arg-type]
+        waits = {"deadline": PATIENCE, "wait": ENDLESS}
+        caches = [Cache(server.url, namespace=namespace, **waits, **near) for _ in range(2)]  # type: ignore[arg-type]
     for cache in caches:
         if change is not None:
             change(cache.store)
@@ -299,13 +313,44 @@ async def world(kind: str, server: RedisServer, change: Change | None = None) ->
             await cache.store.lookup(Question("/nothing"), Budget(PATIENCE))
             assert cache.store.follow().joined.wait(PATIENCE)
         gated(cache.store)
+        if not with_leases:
+            cache.store.lease = _no_lease  # type: ignore[method-assign]
     made = World(harness, caches)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Flight, "follow", _noted(Flight.follow))
+        patch.setattr(Awaited, "word", _awaiting(Awaited.word))
+        patch.setattr(LoopLeases, "settle", _ending(LoopLeases.settle))
+        patch.setattr("rcache.stores.redis.leases._LASTS", b"%d" % (1000 * ENDLESS))
         try:
             yield made
         finally:
             await made.close()
+            ended.clear()
+
+
+async def _no_lease(*arguments: Any) -> None:
+    return None
+
+
+def _awaiting(word: Callable[[Awaited, float], Awaitable[Any]]) -> Callable[[Awaited, float], Awaitable[Any]]:
+    async def noted(lease: Awaited, timeout: float) -> Any:
+        actor = acting.get()
+        assert actor is not None
+        actor.awaiting = lease._holder
+        try:
+            return await word(lease, timeout)
+        finally:
+            actor.awaiting = None
+
+    return noted
+
+
+def _ending(settle: Callable[[LoopLeases, Held, Word], None]) -> Callable[[LoopLeases, Held, Word], None]:
+    def noted(leases: LoopLeases, lease: Held, word: Word) -> None:
+        ended.add(lease.holder)
+        settle(leases, lease, word)
+
+    return noted
 
 
 def _noted(follow: Callable[[Flight, float], Awaitable[Any]]) -> Callable[[Flight, float], Awaitable[Any]]:
