@@ -118,7 +118,7 @@ class Cache:
         self.turns = Turns()
         self.refreshes = Refreshes()
         self.uncacheable = Uncacheable(self.clock)
-        self.stats = Stats()
+        self.stats = Stats(self.clock)
         self._purger = Purger(
             self.store,
             timeout=seconds(purge_timeout, "purge_timeout"),

@@ -65,6 +65,7 @@ class Errand:
     outside: str | None = (
         None  # why nothing can be stored at all, whatever the answer: those who wait share it all the same
     )
+    is_covered: bool = False  # the former answer was sent: the application failed, or was late
     is_refresh: bool = False  # nobody waits for it: the whole is to be made anew, whatever part was asked for
     began: float = field(init=False)  # by this process' clock
     asked_at: float = field(init=False)  # by the store's clock: when the application was last called

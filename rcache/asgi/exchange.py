@@ -31,6 +31,7 @@ from rcache.core.request_directives import NO_ADVICE, RequestDirectives, request
 from rcache.core.reuse import Use, may_stand_in, reuse, without_demands
 from rcache.current import RequestScope
 from rcache.engine.single_flight import Ending, Flight, Landed
+from rcache.engine.stats import Outcome
 from rcache.ports import Budget, Lease
 
 SEEN: Final = "rcache"
@@ -67,7 +68,9 @@ class Exchange:
         "_budget",
         "_cache",
         "_fields",
+        "_hit",
         "_method",
+        "_outcome",
         "_passing",
         "_personal",
         "_plan",
@@ -99,6 +102,8 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._personal: str | None = None
+        self._outcome: Outcome = "passes"  # until something comes of it
+        self._hit: tuple[Inquiry, Found] | None = None
         self._wishes = NO_ADVICE
         self._wait = self._cache.wait if plan.wait is None else plan.wait
         self._watch = Watch() if plan.is_strict else None
@@ -109,6 +114,22 @@ class Exchange:
             self._cache.open()
 
     async def answer(self) -> None:
+        """Answers it, and counts it once, whatever its end."""
+        clock, tally = self._cache.clock, self._plan.tally
+        began = clock.monotonic()
+        try:
+            await self._decide()
+        finally:
+            seconds = clock.monotonic() - began
+            if self._hit is None:
+                tally.end(self._outcome, seconds)
+            else:
+                tally.hits += 1
+                if tally.hits >= tally.look_at:
+                    ask, found = self._hit
+                    tally.look(ask.key, ask.variant(found.names), found.entry.length, seconds)
+
+    async def _decide(self) -> None:
         """Decides whether the key tells this request from others', and answers it."""
         plan, scope, fields = self._plan, self._scope, self._fields
         if plan.refusal is not None:
@@ -212,7 +233,7 @@ class Exchange:
         try:
             found = await self._cache.store.lookup(ask, self._budget)
         except BackendError:
-            self._cache.stats.outages += 1
+            self._plan.tally.outages += 1
             self._plan.tell_once("outage")
             await self._answer_outside(ask, "bypass", "outage")
             return None
@@ -237,12 +258,12 @@ class Exchange:
         if self._wishes.no_store:
             await self._pass("request", "no-store")
             return None
+        self._outcome = "misses"
         sought = Sought(found, former, reason, self._cache.clock.monotonic())
         if found.start is None:
             await self._answer_outside(ask, "miss", found.reason)
             return None
         if self._method == "HEAD":
-            self._cache.stats.misses += 1
             await self._head(ask, sought)
             return None
         return sought
@@ -283,7 +304,7 @@ class Exchange:
         try:
             return await self._cache.store.lease(ask, names, self._budget)
         except BackendError:
-            self._cache.stats.outages += 1
+            self._plan.tally.outages += 1
             return None
 
     def _patience(self, sought: Sought, left: float) -> float:
@@ -302,9 +323,12 @@ class Exchange:
     async def _serve(self, ask: Inquiry, found: Found, use: Use, waiting: Waiting | None) -> None:
         field = None
         if waiting is None:
-            self._cache.stats.hits += 1
+            if found.entry.ttl(found.now) > 0:
+                self._hit = ask, found
+            else:
+                self._outcome = "stale"
         else:
-            self._cache.stats.collapsed += 1
+            self._plan.tally.collapsed += 1
             field = cache_status.forward(waiting.reason, collapsed=True)
             if use is Use.HIT:
                 waiting.flight.land(Landed(found.entry, found.names, ask.variant(found.names), found.now))
@@ -327,14 +351,14 @@ class Exchange:
         former, now = sought.former, sought.found.now + self._cache.clock.monotonic() - sought.at
         if former is None or self._cache.journal.blocks(former.tags) or not may_stand_in(former, now, self._wishes):
             return False
-        self._cache.stats.collapsed += 1
+        self._outcome = "stale"
         field = cache_status.forward("stale", collapsed=True, detail=detail)
         await replay(self._cache, former, now, self._scope, self._fields, self._send, field)
         return True
 
     async def _time_out(self) -> None:
         """The client takes only what is stored (RFC 9111 §5.2.1.7)."""
-        self._cache.stats.bypasses += 1
+        self._outcome = "passes"
         headers = [(b"content-length", b"0"), (b"cache-status", cache_status.refused("only-if-cached"))]
         await self._send({"type": "http.response.start", "status": 504, "headers": headers})
         await self._send({"type": "http.response.body", "body": b""})
@@ -345,7 +369,6 @@ class Exchange:
         """Answers with a run of the application that began after this request, and is shared with those that wait for it, too."""
         follows = 0 if self._wishes.no_store or self._heeded().only_if_cached else self._follows
         if not follows and forwarded == "miss":
-            self._cache.stats.misses += 1
             await self._forward(cache_status.forward(forwarded, detail=detail))
             return
         if not follows:
@@ -375,15 +398,12 @@ class Exchange:
         entry = landed.entry
         if ask.variant(landed.names) != landed.variant or reuse(entry, landed.at, self._wishes).use is Use.VALIDATE:
             return False
-        self._cache.stats.collapsed += 1
+        self._outcome = "misses"
+        self._plan.tally.collapsed += 1
         await replay(self._cache, entry, landed.at, self._scope, self._fields, self._send, field)
         return True
 
     async def _run_outside(self, ask: Inquiry, forwarded: str, detail: str, flight: Flight | None = None) -> None:
-        if forwarded == "miss":
-            self._cache.stats.misses += 1
-        else:
-            self._cache.stats.bypasses += 1
         clock = self._cache.clock
         sought = Sought(Missing(NOWHERE, clock.time(), detail, ask.names), None, forwarded, clock.monotonic())
         errand = self._errand(ask, sought, self._scope, flight, outside=detail)
@@ -429,8 +449,12 @@ class Exchange:
     async def _fill(
         self, ask: Inquiry, sought: Sought, flight: Flight | None = None, lease: Lease | None = None
     ) -> None:
-        self._cache.stats.misses += 1
-        await self._run(self._errand(ask, sought, self._scope, flight, lease), self._receive, self._send)
+        errand = self._errand(ask, sought, self._scope, flight, lease)
+        try:
+            await self._run(errand, self._receive, self._send)
+        finally:
+            if errand.is_covered:
+                self._outcome = "stale"
 
     async def _run(self, errand: Errand, receive: Receive, send: Send) -> None:
         errand.scope[SEEN] = errand.seen
@@ -472,6 +496,8 @@ class Exchange:
         try:
             await Head(errand, self._send).run(self._app, self._receive)
         finally:
+            if errand.is_covered:
+                self._outcome = "stale"
             self._scope.pop(SEEN, None)
 
     async def _bypass(self, reason: str) -> None:
@@ -482,7 +508,7 @@ class Exchange:
         if self._heeded().only_if_cached:
             await self._time_out()
             return
-        self._cache.stats.bypasses += 1
+        self._outcome = "passes"
         await self._forward(cache_status.forward(forwarded, detail=detail))
 
     async def _forward(self, field: bytes) -> None:
@@ -502,7 +528,6 @@ class Exchange:
 
         plan = self._plan
         handlers = {key: handler for key, handler in plan.handlers.items() if key not in (500, Exception)}
-        self._cache.stats.bypasses += 1
         app = ExceptionMiddleware(raises, handlers=handlers)
         forward = Forward(self._send, cache_status.forward("bypass", detail="guard"), plan.hidden)
         await forward.run(app, self._passing, plan.seen(self._scope), self._receive)

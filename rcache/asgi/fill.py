@@ -318,7 +318,7 @@ class Fill:
         errand, entry = self._errand, self._errand.stand_in()
         if self.has_sent or entry is None or errand.watch is not None:  # strict mode hides no failure
             return False
-        self._is_covered = True
+        self._is_covered = errand.is_covered = True
         send = self._pass_on
         self.fall_silent()
         scope = {**errand.scope, "headers": errand.ask.headers}
@@ -349,7 +349,7 @@ class Fill:
         entry = self._errand.stand_in()
         if entry is None or self._errand.watch is not None:  # strict mode hides no failure
             return False
-        self._is_covered = True
+        self._is_covered = self._errand.is_covered = True
         self._errand.land(Ending.FAILED)
         await self._replay(entry, self._keeper.field("stale-if-error", status=status))
         return True

@@ -68,7 +68,7 @@ class Head:
         errand, entry = self._errand, self._errand.stand_in()
         if entry is None:
             return False
-        self._is_covered = True
+        self._is_covered = errand.is_covered = True
         field = self._keeper.field("stale-if-error", status=status)
         await replay(errand.cache, entry, errand.now, errand.scope, errand.fields, self._send, field)
         return True

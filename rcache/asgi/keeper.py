@@ -200,7 +200,7 @@ class Keeper:
         try:
             await cache.store.store(errand.ask, names, distrusted(errand.former, errand.now), errand.budget)
         except BackendError:
-            cache.stats.outages += 1
+            self._plan.tally.outages += 1
 
     def _tags(self, headers: RawHeaders) -> tuple[tuple[str, ...], tuple[str, str] | None]:
         """All tags of the answer, with their families; or the reason, with its detail, for which there are none."""
@@ -282,13 +282,13 @@ class Keeper:
         try:
             is_accepted = await cache.store.store(errand.ask, names, entry, errand.budget, self.reads.schemes)
         except BackendError:
-            cache.stats.outages += 1
+            self._plan.tally.outages += 1
             return self._unstored("outage")
         if not is_accepted:
-            cache.stats.refusals += 1
+            self._plan.tally.refusals += 1
             errand.land(Ending.AGAIN)
             return "refused"
-        cache.stats.stores += 1
+        self._plan.tally.stores += 1
         errand.land(Landed(entry, names, errand.ask.variant(names), entry.stored_at))
         self._tell(entry)
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,10 +15,12 @@ from rcache.asgi.routes import Routes
 from rcache.asgi.unsafe import Unsafe
 from rcache.cache import Cache
 from rcache.core.checks import Duration, KeyBy
+from rcache.core.entry import Entry
 from rcache.core.errors import ConfigurationError
 from rcache.core.invalidation import is_unsafe
 from rcache.core.policy import Rule, defaults
 from rcache.current import RequestScope, request_scope
+from rcache.engine.stats import Tally
 
 logger = logging.getLogger("rcache")
 
@@ -117,7 +119,7 @@ class CacheMiddleware:
         )
         self.app = app
         self.cache = cache if cache is not None else Cache()
-        self._routes = Routes(app, rules, settings)
+        self._routes = Routes(app, rules, settings, self.cache.stats.tally)
         self._passing = RequestScope(self.cache, None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -137,9 +139,13 @@ class CacheMiddleware:
                         cache = self.cache
                         found = cache.store.at_hand(plain_key(scope, fields, cache.key_host))
                         if found is not None and not cache.journal.waiting and not cache.changes.withheld:
-                            cache.stats.hits += 1
+                            tally = plan.tally
+                            hits = tally.hits = tally.hits + 1
                             entry, now = found
-                            await replay(cache, entry, now, scope, fields, send)
+                            if hits < tally.look_at:
+                                await replay(cache, entry, now, scope, fields, send)
+                            else:
+                                await self._watched(tally, entry, now, scope, fields, send)
                             return
                     await Exchange(self.app, self._passing, plan, scope, fields, receive, send).answer()
                     return
@@ -153,6 +159,18 @@ class CacheMiddleware:
             await self.app(scope, receive, send)
         finally:
             request_scope.reset(token)
+
+    async def _watched(
+        self, tally: Tally, entry: Entry, now: float, scope: Scope, fields: Mapping[bytes, bytes], send: Send
+    ) -> None:
+        """A hit that is looked at more closely: most are not, since that would cost them more than it tells."""
+        cache = self.cache
+        began = cache.clock.monotonic()
+        try:
+            await replay(cache, entry, now, scope, fields, send)
+        finally:
+            key = plain_key(scope, fields, cache.key_host)
+            tally.look(key, b"", entry.length, cache.clock.monotonic() - began)
 
     async def _is_answered(self, method: str, scope: Scope, receive: Receive, send: Send) -> bool:
         """Answers a request of another method where a rule caches that, or its success purges what is cached."""

@@ -28,6 +28,7 @@ from rcache.core.storing import StoringRules
 from rcache.core.tags import TagError, Template, check_tag
 from rcache.core.targeted import REMEDY as TARGETED_REMEDY
 from rcache.core.vary import COOKIE
+from rcache.engine.stats import Tally
 
 logger = logging.getLogger("rcache")
 
@@ -87,6 +88,7 @@ class Plan:
         *,
         label: str,
         defaults: Defaults,
+        tally: Tally,
         is_standard: bool = False,
         path_names: frozenset[str] = frozenset(),
         path_params: PathParams | None = None,
@@ -96,10 +98,12 @@ class Plan:
     ) -> None:
         """What `options` leave open, `defaults` say; `is_standard` where no rule applies but the answers' own headers.
 
-        `selecting` are headers that always select among answers, `app` is the application whose route it is.
+        `selecting` are headers that always select among answers, `app` is the application whose route it is, `tally` counts
+        what becomes of its requests.
         """
         options = settled(options, defaults)
         self.label = label
+        self.tally = tally
         self.is_auto = bool(options.auto)
         self.is_strict = defaults.strict
         self.is_keyed = options.key_by is not None or options.guard is not None

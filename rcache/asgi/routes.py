@@ -6,7 +6,7 @@ An endpoint's own `@cached` wins over a `Rule`, the first Rule whose path matche
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,9 +17,12 @@ from rcache.asgi.plan import PathParams, Plan
 from rcache.asgi.tree import Node, Owner, Tree, find_owner, is_application, match
 from rcache.core.errors import ConfigurationError
 from rcache.core.policy import Defaults, Options, Rule, options
+from rcache.engine.stats import Tally
 
 TABLE_SIZE = 10_000  # paths whose rule is remembered; beyond it the table starts anew
 LONGEST_PATH = 1000  # characters; who sends longer ones is not to fill the memory with them
+NO_ROUTE = "(no route)"
+"""What URLs count under that are cached without a rule, and that no route answers."""
 
 _UNKNOWN = object()
 
@@ -33,6 +36,7 @@ class _PathRule:
         except (AssertionError, ValueError) as error:
             raise ConfigurationError(f"{rule!r}: {error}") from error
         self.label = repr(rule)
+        self.path = rule.path
         self.options = rule.options
         self.names = frozenset(self._convertors)
 
@@ -50,8 +54,10 @@ class _PathRule:
 class Routes:
     """The rules of one middleware, over the routes of the application it wraps."""
 
-    def __init__(self, app: ASGIApp, rules: Sequence[Rule], defaults: Defaults) -> None:
+    def __init__(self, app: ASGIApp, rules: Sequence[Rule], defaults: Defaults, tally: Callable[[str], Tally]) -> None:
+        """`tally` gives what counts the requests of a route."""
         self._app = app
+        self._tally = tally
         self._defaults = defaults
         self._takes_the_rest = defaults.ttl is not None or defaults.standard
         self._rules = [_PathRule(rule) for rule in rules]
@@ -134,28 +140,30 @@ class Routes:
         if node.options is None or not node.options.enabled or (method != "GET" and method not in node.options.methods):
             return None
         path_params = partial(self._route_params, method=method)
-        return self._made((node, method), node.options, node.label, node, node.param_names, path_params)
+        return self._made((node, method), node.options, "", node, node.param_names, path_params)
 
     def _rule_plan(self, rule: _PathRule, node: Node | None) -> Plan | None:
         def path_params(scope: Scope) -> Mapping[str, Any]:
             return rule.params(route_path(self._rooted(scope))) or {}
 
-        return self._made(rule, rule.options, rule.label, node, rule.names, path_params)
+        return self._made(rule, rule.options, rule.path, node, rule.names, path_params, label=rule.label)
 
     def _default_plan(self, node: Node | None) -> Plan | None:
         path_params = partial(self._route_params, method="GET")
-        return self._made(None, options(), "a URL without a rule", node, frozenset(), path_params)
+        return self._made(None, options(), NO_ROUTE, node, frozenset(), path_params, label="a URL without a rule")
 
     def _made(
         self,
         source: object,
         settings: Options,
-        label: str,
+        path: str,
         node: Node | None,
         names: frozenset[str],
         path_params: PathParams,
+        *,
+        label: str = "",
     ) -> Plan | None:
-        """The plan of a rule for a route, made once."""
+        """The plan of a rule for a route, made once. `path` and `label` are what it is called where no route is known."""
         if not settings.enabled:
             return None
         plan = self._plans.get((source, node))
@@ -164,6 +172,7 @@ class Routes:
                 settings,
                 label=node.label if node is not None else label,
                 defaults=self._defaults,
+                tally=self._tally(node.path if node is not None else path),
                 is_standard=source is None and self._defaults.standard,
                 path_names=names,
                 path_params=path_params,

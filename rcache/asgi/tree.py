@@ -27,12 +27,17 @@ class Node:
     """A route: the mark of its endpoint and what FastAPI declares for it, or the routes below it."""
 
     matches: Callable[[Scope], tuple[Match, Scope]]
-    label: str = ""
+    path: str = ""
     options: Options | None = None
     facts: Declared | None = None
     param_names: frozenset[str] = frozenset()
     app: Any = None  # the application whose route it is: what `request.app` is there, and whose handlers answer
     children: tuple[Node, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What it is called in messages."""
+        return f"GET {self.path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,18 +163,17 @@ def _leaf(route: Any, path: str, app: Any, names: frozenset[str]) -> Node:
     endpoint = getattr(route, "endpoint", None)
     dependant = getattr(route, "dependant", None)
     options = None if _holds(route) else options_of(endpoint)
-    label = f"GET {path}"
     if isinstance(route, WebSocketRoute):
         if options is not None:
             raise ConfigurationError(f"{path}: @cached on {_name(endpoint)}, which answers a WebSocket, not GET")
-        return Node(route.matches, label)
+        return Node(route.matches, path)
     _check_methods(route, path, endpoint, options)
     facts = declared(dependant, getattr(route, "dependencies", ())) if dependant is not None else None
     if options is not None and options.query == "declared" and facts is None:
         raise ConfigurationError(
             f'{path}: query="declared" takes the parameters that FastAPI knows of {_name(endpoint)}; name them: query=("page",)'
         )
-    return Node(route.matches, label, options, facts, names, app)
+    return Node(route.matches, path, options, facts, names, app)
 
 
 def _check_methods(route: Any, path: str, endpoint: Any, options: Options | None) -> None:

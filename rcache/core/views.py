@@ -5,10 +5,14 @@ Times are seconds on the store's own clock, sizes bytes. Everything here is told
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from dataclasses import dataclass, fields
+from typing import Any, Final, Generic, Literal, TypeVar
+
+from rcache.core.histogram import Histogram
 
 T = TypeVar("T")
+
+NO_TIMES: Final = Histogram()
 
 State = Literal["fresh", "stale", "softened", "purged", "held", "lost"]
 """What a look-up would make of an entry at this moment; all but the first three are misses."""
@@ -16,24 +20,54 @@ State = Literal["fresh", "stale", "softened", "purged", "held", "lost"]
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What was counted since a node began. Every request to a rule counts once: lookups = hits + stale + misses + passes."""
+    """What was counted since a node began. Every request to a rule counts once: lookups = hits + stale + misses + passes.
+
+    A request counts when it ends, whatever its end: an answer, an exception, a client that left.
+    """
 
     hits: int = 0  # answered from the store, fresh
     stale: int = 0  # answered from the store, stale and allowed to be
     misses: int = 0  # the application answered, or another request's run of it
-    passes: int = 0  # the cache was not asked: what the request is, an outage, a purge that has yet to land
+    passes: int = 0  # the cache was not asked: what the request is, an outage, a purge that has yet to land; or nothing came of it
     collapsed: int = 0  # of the misses: answered from another request's run
     stores: int = 0
     refusals: int = 0  # the store did not accept an entry: purged meanwhile, quarantine, or full
-    purges: int = 0
+    purges: int = 0  # of the whole node alone, not by route
     outages: int = 0  # trips that failed or took too long
     seconds: float = 0.0  # that the misses took together
-    size: int = 0  # bytes of bodies that hits sent
+    size: int = 0  # bytes of bodies that hits had, sent or not; of many hits a second an estimate
+    hit_times: Histogram = NO_TIMES  # of many hits a second a sample, weighted: its count may lag behind the hits
+    stale_times: Histogram = NO_TIMES
+    miss_times: Histogram = NO_TIMES
+    pass_times: Histogram = NO_TIMES
 
     @property
     def lookups(self) -> int:
         """Requests to a rule."""
         return self.hits + self.stale + self.misses + self.passes
+
+    @property
+    def ratio(self) -> float | None:
+        """The part of them that the store answered, fresh or stale; None where there were none."""
+        return (self.hits + self.stale) / self.lookups if self.lookups else None
+
+    def __add__(self, other: Counters) -> Counters:
+        return Counters(*[getattr(self, name) + getattr(other, name) for name in COUNTED])
+
+    def __sub__(self, other: Counters) -> Counters:
+        """What was counted since `other`, which is never less than nothing."""
+        return Counters(*[_since(getattr(self, name), getattr(other, name)) for name in COUNTED])
+
+
+COUNTED: Final = tuple([each.name for each in fields(Counters)])
+
+
+def _since(now: Any, before: Any) -> Any:
+    return now - before if isinstance(now, Histogram) else max(now - before, type(now)(0))
+
+
+OTHER_ROUTES: Final = "(others)"
+"""Where the routes count together that would be too many to tell apart."""
 
 
 @dataclass(frozen=True, slots=True)

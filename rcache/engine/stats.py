@@ -1,19 +1,215 @@
-"""Counters of one cache in this process."""
+"""Counters of one cache in this process, by route.
+
+A hit is the product, so it counts by one addition. How long it took, how long its body was and whose it was is looked at for
+some hits only, which then speak for those since the last: for each of the first in a second, later for one in many.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Final, Literal
+
+from rcache.clock import Clock
+from rcache.core.histogram import STEPS, Histogram, step_of
+from rcache.core.keys import Key
+from rcache.core.views import OTHER_ROUTES, Counters, RouteRow
+
+Outcome = Literal["hits", "stale", "misses", "passes"]
+
+MOST_ROUTES: Final = 200
+"""Routes that are told apart; those beyond count under one name."""
+
+CLOSELY: Final = 32  # hits of a second, and route, that are looked at one by one
+MOST_SKIPPED: Final = 128  # hits that one which is looked at speaks for, at most
+
+Noted = Callable[[Key, bytes, int], None]
+"""Hears whose entry was hit: key, variant, and how many hits that speaks for."""
 
 
-@dataclass(slots=True)
+class _Times:
+    """How long answers took, while they are being counted."""
+
+    __slots__ = ("counts", "seconds")
+
+    def __init__(self) -> None:
+        self.counts = [0] * STEPS
+        self.seconds = 0.0
+
+    def add(self, seconds: float, weight: int = 1) -> None:
+        self.counts[step_of(seconds)] += weight
+        self.seconds += seconds * weight
+
+    @property
+    def view(self) -> Histogram:
+        return Histogram(tuple(self.counts), self.seconds)
+
+
+class Tally:
+    """What is counted for one route."""
+
+    __slots__ = (
+        "_clock",
+        "_known",
+        "_looked",
+        "_noted",
+        "_second",
+        "_step",
+        "_times",
+        "collapsed",
+        "hits",
+        "look_at",
+        "misses",
+        "outages",
+        "passes",
+        "refusals",
+        "route",
+        "size",
+        "stale",
+        "stores",
+    )
+
+    def __init__(self, route: str, clock: Clock, noted: Noted) -> None:
+        self.route = route
+        self._clock = clock
+        self._noted = noted
+        self.hits = self.stale = self.misses = self.passes = 0
+        self.collapsed = self.stores = self.refusals = self.outages = self.size = 0
+        self.look_at = 1
+        """How many hits there are when the next is to be looked at."""
+        self._known = 0  # hits that those which were looked at speak for
+        self._second = 0.0  # when the second began in which so many were looked at
+        self._looked = 0
+        self._step = 1
+        self._times = {"hits": _Times(), "stale": _Times(), "misses": _Times(), "passes": _Times()}
+
+    def end(self, outcome: Outcome, seconds: float) -> None:
+        """A request has ended so, other than by a hit."""
+        setattr(self, outcome, getattr(self, outcome) + 1)
+        self._times[outcome].add(seconds)
+
+    def look(self, key: Key, variant: bytes, size: int, seconds: float) -> None:
+        """What the hit just counted was, which speaks for those since the last that was looked at."""
+        weight = max(0, self.hits - self._known)
+        self._known = self.hits
+        self._times["hits"].add(seconds, weight)
+        self.size += size * weight
+        self._noted(key, variant, weight)
+        now = self._clock.monotonic()
+        if now - self._second >= 1.0:
+            self._second, self._looked, self._step = now, 0, 1
+        self._looked += 1
+        if self._looked >= CLOSELY:
+            self._looked = 0
+            self._step = min(2 * self._step, MOST_SKIPPED)
+        self.look_at = self.hits + self._step
+
+    def relax(self) -> None:
+        """The next hit is looked at, however many there were a moment ago."""
+        self.look_at = 0
+
+    @property
+    def counters(self) -> Counters:
+        """What was counted so far."""
+        times = self._times
+        return Counters(
+            hits=self.hits,
+            stale=self.stale,
+            misses=self.misses,
+            passes=self.passes,
+            collapsed=self.collapsed,
+            stores=self.stores,
+            refusals=self.refusals,
+            outages=self.outages,
+            seconds=times["misses"].seconds,
+            size=self.size,
+            hit_times=times["hits"].view,
+            stale_times=times["stale"].view,
+            miss_times=times["misses"].view,
+            pass_times=times["passes"].view,
+        )
+
+
 class Stats:
-    """What this process did since the cache was made. Every request to a rule counts under exactly one of the first four."""
+    """What this process did since the cache was made, the same for threads and event loops."""
 
-    hits: int = 0
-    misses: int = 0
-    collapsed: int = 0  # answered from another request's run of the application
-    bypasses: int = 0
-    stores: int = 0
-    refusals: int = 0  # the store did not accept an entry: purged meanwhile, quarantine, or full
-    purges: int = 0
-    outages: int = 0  # trips that failed or took too long
+    def __init__(self, clock: Clock, noted: Noted = lambda *_: None) -> None:
+        self.purges = 0
+        self._clock = clock
+        self._noted = noted
+        self._tallies: dict[str, Tally] = {}
+
+    def tally(self, route: str) -> Tally:
+        """Where the route's requests count."""
+        if route not in self._tallies and len(self._tallies) >= MOST_ROUTES:
+            route = OTHER_ROUTES
+        tally = self._tallies.get(route)
+        if tally is None:
+            tally = self._tallies.setdefault(route, Tally(route, self._clock, self._noted))
+        return tally
+
+    @property
+    def tallies(self) -> list[Tally]:
+        """Those of all routes that are told apart."""
+        return list(self._tallies.values())
+
+    @property
+    def routes(self) -> tuple[RouteRow, ...]:
+        """What was counted for each route that was asked for."""
+        rows = [RouteRow(tally.route, tally.counters) for tally in self.tallies]
+        return tuple([row for row in rows if row.counters != _NOTHING])
+
+    @property
+    def counters(self) -> Counters:
+        """What was counted in all."""
+        return sum([row.counters for row in self.routes], Counters(purges=self.purges))
+
+    def _sum(self, name: str) -> int:
+        return sum([getattr(tally, name) for tally in self.tallies])
+
+    @property
+    def lookups(self) -> int:
+        """Requests to a rule that have ended: hits + stale + misses + passes."""
+        return self.hits + self.stale + self.misses + self.passes
+
+    @property
+    def hits(self) -> int:
+        """Requests that the store answered, fresh."""
+        return self._sum("hits")
+
+    @property
+    def stale(self) -> int:
+        """Requests that the store answered, stale and allowed to be."""
+        return self._sum("stale")
+
+    @property
+    def misses(self) -> int:
+        """Requests that the application answered, or another request's run of it."""
+        return self._sum("misses")
+
+    @property
+    def passes(self) -> int:
+        """Requests for which the cache was not asked, or of which nothing came."""
+        return self._sum("passes")
+
+    @property
+    def collapsed(self) -> int:
+        """Of the misses: those that another request's run answered."""
+        return self._sum("collapsed")
+
+    @property
+    def stores(self) -> int:
+        """Answers that were stored."""
+        return self._sum("stores")
+
+    @property
+    def refusals(self) -> int:
+        """Answers that the store did not accept: purged meanwhile, quarantine, or full."""
+        return self._sum("refusals")
+
+    @property
+    def outages(self) -> int:
+        """Trips that failed or took too long."""
+        return self._sum("outages")
+
+
+_NOTHING: Final = Counters()

@@ -8,7 +8,6 @@ from functools import partial
 import pytest
 
 from rcache.engine import uncacheable
-from rcache.engine.stats import Stats
 from rcache.engine.uncacheable import REMEMBERED, Uncacheable
 from tests.contract.support import Question
 from tests.engine.threads import switching
@@ -79,11 +78,3 @@ def test_threads_may_note_and_ask_at_the_same_time(monkeypatch: pytest.MonkeyPat
 
     assert not switching(*[partial(work, who) for who in range(4)])
     assert len(memory) <= 10
-
-
-def test_counters_begin_at_nothing() -> None:
-    stats = Stats()
-    stats.hits += 2
-    assert stats == Stats(hits=2)
-    assert (stats.misses, stats.collapsed, stats.bypasses, stats.stores) == (0, 0, 0, 0)
-    assert (stats.refusals, stats.purges, stats.outages) == (0, 0, 0)

@@ -1,0 +1,132 @@
+"""Counters: each request once, hits cheaply, and what is looked at of some speaks for all."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rcache.core.histogram import BOUNDS, STEPS, Histogram
+from rcache.core.keys import Key
+from rcache.core.views import COUNTED, OTHER_ROUTES, Counters
+from rcache.engine.stats import MOST_ROUTES, MOST_SKIPPED, Stats, Tally
+from tests.support import HandClock
+
+BOOK = Key("http", b"shop.example", b"/book/1", b"")
+
+times = st.lists(st.floats(0, 60), max_size=20)
+histograms = st.builds(Histogram.of, times)
+counters = st.builds(
+    lambda numbers, seconds, histograms: Counters(*numbers[:9], seconds, numbers[9], *histograms),
+    st.lists(st.integers(0, 10**9), min_size=10, max_size=10),
+    st.floats(0, 1e6),
+    st.lists(histograms, min_size=4, max_size=4),
+)
+
+
+def hit(tally: Tally, seconds: float = 0.001) -> None:
+    """What a hit does."""
+    tally.hits += 1
+    if tally.hits >= tally.look_at:
+        tally.look(BOOK, b"", 100, seconds)
+
+
+@given(times)
+def test_a_histogram_counts_each_answer_in_the_step_that_holds_it(taken: list[float]) -> None:
+    histogram = Histogram.of(taken)
+    for step, count in enumerate(histogram.counts):
+        low = BOUNDS[step - 1] if step else float("-inf")
+        high = BOUNDS[step] if step < STEPS - 1 else float("inf")
+        assert count == sum(low < each <= high for each in taken)
+
+
+@given(times, st.floats(0, 1))
+def test_a_quantile_lies_in_the_step_of_the_answer_that_it_is_about(taken: list[float], part: float) -> None:
+    found = Histogram.of(taken).quantile(part)
+    if not taken:
+        assert found is None
+        return
+    assert found is not None
+    step = 1e-9
+    ordered = sorted(min(each, BOUNDS[-1]) for each in taken)
+    exact = ordered[max(0, min(len(taken) - 1, -int(-part * len(taken) // 1) - 1))]
+    bounds = (0.0, *BOUNDS)
+    above = next(bound for bound in BOUNDS if exact <= bound)
+    below = bounds[bounds.index(above) - 1]
+    assert below - step <= found <= above + step
+
+
+@given(counters, counters)
+def test_counters_add_up_and_what_came_since_is_the_rest(one: Counters, two: Counters) -> None:
+    both = one + two
+    assert both.lookups == one.lookups + two.lookups
+    since = both - one
+    for name in COUNTED:
+        wanted, found = getattr(two, name), getattr(since, name)
+        if name != "seconds" and not isinstance(wanted, Histogram):
+            assert found == wanted
+        elif isinstance(wanted, Histogram):
+            assert found.counts == wanted.counts
+
+
+@given(counters, counters)
+def test_what_came_since_is_never_less_than_nothing(one: Counters, two: Counters) -> None:
+    since = one - two
+    assert all(getattr(since, name) >= 0 for name in COUNTED if name.endswith(("s", "e")) and "_times" not in name)
+    assert min(since.hit_times.counts) >= 0
+
+
+def test_every_hit_is_looked_at_while_there_are_few() -> None:
+    clock = HandClock()
+    heard: list[int] = []
+    tally = Stats(clock, lambda key, variant, weight: heard.append(weight)).tally("/a")
+    for _ in range(20):
+        hit(tally)
+    assert (sum(heard), len(heard), tally.size, tally.counters.hit_times.count) == (20, 20, 2000, 20)
+
+
+def test_of_many_hits_a_second_few_are_looked_at_and_speak_for_all() -> None:
+    clock = HandClock()
+    heard: list[int] = []
+    tally = Stats(clock, lambda key, variant, weight: heard.append(weight)).tally("/a")
+    for _ in range(100_000):
+        hit(tally)
+    assert tally.hits == 100_000
+    assert len(heard) < 1200
+    assert 0 <= tally.hits - sum(heard) <= MOST_SKIPPED
+    assert tally.counters.hit_times.count == sum(heard)
+    assert tally.size == 100 * sum(heard)
+
+
+def test_after_a_second_hits_are_looked_at_closely_again() -> None:
+    clock = HandClock()
+    heard: list[int] = []
+    tally = Stats(clock, lambda key, variant, weight: heard.append(weight)).tally("/a")
+    for _ in range(10_000):
+        hit(tally)
+    clock.advance(1.0)
+    tally.relax()
+    before = len(heard)
+    for _ in range(10):
+        hit(tally)
+    assert len(heard) == before + 10
+    assert sum(heard) == tally.hits
+
+
+def test_routes_beyond_the_bound_count_under_one_name() -> None:
+    stats = Stats(HandClock())
+    for number in range(MOST_ROUTES + 50):
+        stats.tally(f"/{number}").end("misses", 0.5)
+    rows = {row.route: row.counters for row in stats.routes}
+    assert len(rows) == MOST_ROUTES + 1
+    assert rows[OTHER_ROUTES].misses == 50
+    assert (stats.misses, stats.lookups, stats.counters.misses) == (MOST_ROUTES + 50,) * 3
+    assert stats.counters.seconds == stats.counters.miss_times.seconds == 0.5 * (MOST_ROUTES + 50)
+
+
+def test_a_route_that_nobody_asked_for_has_no_row() -> None:
+    stats = Stats(HandClock())
+    stats.tally("/a")
+    assert stats.routes == ()
+    assert stats.counters == Counters()
+    assert (stats.hits, stats.stale, stats.misses, stats.passes, stats.collapsed) == (0, 0, 0, 0, 0)
+    assert (stats.stores, stats.refusals, stats.outages, stats.purges) == (0, 0, 0, 0)
