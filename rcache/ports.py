@@ -9,8 +9,9 @@ from rcache.core.entry import AtHand, Entry, Found, Missing, Purge
 from rcache.core.keys import Key
 from rcache.core.lease import Word
 from rcache.core.log import Head, Record
+from rcache.core.reports import Report
 from rcache.core.schemes import Scheme, Schemes
-from rcache.core.views import EntryRow, EntryView, Event, NodeRow, Preview, Rows, Sample, TagRow
+from rcache.core.views import EntryRow, EntryView, Event, Hot, NodeRow, Preview, Rows, Sample, TagRow
 
 
 class Ask(Protocol):
@@ -224,23 +225,79 @@ class Log(Protocol):
         ...
 
 
-class Inspector(Protocol):
-    """Looks into a cache for people and tools: never on the way of a request, and no promise rests on what it says.
+class Board(Protocol):
+    """Where nodes leave what they counted: blocking, for the one thread that reports. All but `close` raise BackendError."""
 
-    Bounded in time and answers whatever the size of the cache; changes nothing. All raise BackendError where the store cannot be
-    reached.
+    def report(self, report: Report) -> None:
+        """All who look see it, for a while."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the connection."""
+        ...
+
+
+class Popularity(Protocol):
+    """What is asked for often, by what hits say in all nodes: a sample of the last minutes, and no promise.
+
+    Raises BackendError where the store cannot be reached.
     """
+
+    async def top(self, count: int = 50) -> list[Hot]:
+        """The hottest, hottest first: also what has been purged since."""
+        ...
+
+
+class Fleet(Protocol):
+    """What nodes have counted and done, of one process or of all."""
+
+    @property
+    def popularity(self) -> Popularity:
+        """What is asked for often."""
+        ...
 
     async def nodes(self) -> list[NodeRow]:
         """The processes that have written their counters within the last seconds; embedded, this one alone."""
         ...
 
     async def history(self, seconds: float = 3600.0) -> list[Sample]:
-        """What all nodes counted, oldest first: each second of the last two minutes, each minute before that."""
+        """What all nodes counted, oldest first: each second of the last two minutes, each minute before that.
+
+        It begins with the first that is known, at most `seconds` ago. Seconds in which nothing was counted are told too.
+        """
+        ...
+
+    async def events(self, *, before: int | None = None, count: int = 100) -> list[Event]:
+        """What happened last, newest first; `before` a number, where that is given."""
+        ...
+
+    def follow(self) -> AsyncIterator[Event]:
+        """What happens from now on."""
+        ...
+
+
+class Inspector(Fleet, Protocol):
+    """Looks into a cache for people and tools: never on the way of a request, and no promise rests on what it says.
+
+    Bounded in time and answers whatever the size of the cache; changes nothing. All raise BackendError where the store cannot be
+    reached. What is damaged is left out, and counted.
+    """
+
+    @property
+    def is_embedded(self) -> bool:
+        """The cache lies in this process: nobody sees it from another one."""
+        ...
+
+    @property
+    def damaged(self) -> int:
+        """Entries that were left out, since this was made."""
         ...
 
     async def entries(self, url: str) -> list[EntryRow]:
-        """All that is stored of one URL: its variants and identities. `url` may be a path: then whatever the host."""
+        """What is stored of one URL: its variants and identities. `url` may be a path: then whatever the host.
+
+        Identities, and hosts of a path, are searched for, within the time that a look may take.
+        """
         ...
 
     async def entry(self, entry: str, *, with_private: bool = False) -> EntryView | None:
@@ -252,7 +309,7 @@ class Inspector(Protocol):
         ...
 
     async def largest(self, count: int = 50) -> list[EntryRow]:
-        """Those with the longest bodies."""
+        """Those with the longest bodies, of as many as can be looked at in that time: of a large cache a sample."""
         ...
 
     async def tags(self, text: str = "", *, cursor: str | None = None, count: int = 100) -> Rows[TagRow]:
@@ -271,10 +328,6 @@ class Inspector(Protocol):
         """What a purge of `tags` would reach. Raises ValueError for an illegal tag."""
         ...
 
-    async def events(self, *, before: int | None = None, count: int = 100) -> list[Event]:
-        """What happened last, newest first."""
-        ...
-
-    def follow(self) -> AsyncIterator[Event]:
-        """What happens from now on."""
+    async def last_purge(self, tags: Sequence[str]) -> Event | None:
+        """The last purge, soft purge or flush that reached what carries one of `tags`, as far as events go back."""
         ...

@@ -15,6 +15,8 @@ from zlib import crc32
 
 from rcache.core.headers import RawHeaders, joined
 
+DIGEST: Final = 22  # characters
+
 URL_TAG = "\x1f"
 """First character of the implicit tag of a URL; users' tags cannot hold a control character."""
 
@@ -22,6 +24,30 @@ URL_TAG = "\x1f"
 def prefixed(parts: tuple[bytes | None, ...] | list[bytes | None]) -> bytes:
     """One byte string from which the parts could be told apart again: absent, empty and joined parts all differ."""
     return b"".join([b"-" if part is None else b"%d:%b" % (len(part), part) for part in parts])
+
+
+def unprefixed(joined: bytes) -> list[bytes | None]:
+    """The parts of which `prefixed` made that. Raises ValueError where it is no such string."""
+    parts: list[bytes | None] = []
+    position = 0
+    while position < len(joined):
+        if joined[position : position + 1] == b"-":
+            parts.append(None)
+            position += 1
+            continue
+        colon = joined.index(b":", position)
+        end = colon + 1 + _number(joined[position:colon])
+        if end > len(joined):
+            raise ValueError("a part is shorter than it says")
+        parts.append(joined[colon + 1 : end])
+        position = end
+    return parts
+
+
+def _number(digits: bytes) -> int:
+    if not digits.isdigit() or len(digits) > 9:
+        raise ValueError(f"{digits[:20]!r} is no length")
+    return int(digits)
 
 
 def digest(material: bytes) -> str:
@@ -56,6 +82,30 @@ class Key(NamedTuple):
             return self.url
         # The letter keeps these apart from the keys without identity, which begin with a digit.
         return b"i%d:%b%b" % (len(self.identity), self.identity, self.url)
+
+    @classmethod
+    def read(cls, material: bytes) -> Key:
+        """The key of which that is the material. Raises ValueError where it is of none."""
+        identity: bytes | None = None
+        if material[:1] == b"i":
+            length, _, rest = material[1:].partition(b":")
+            end = _number(length)
+            identity, material = rest[:end], rest[end:]
+        *lengths, rest = material.split(b":", 3)
+        if len(lengths) != 3:
+            raise ValueError("no material of a key")
+        ends = [_number(length) for length in lengths]
+        scheme, host, path = ends[0], ends[0] + ends[1], sum(ends)
+        if path > len(rest):
+            raise ValueError("a part is shorter than it says")
+        return cls(rest[:scheme].decode(), rest[scheme:host], rest[host:path], rest[path:], identity)
+
+    @property
+    def shown(self) -> str:
+        """The URL as people write it, without the host where that is no part of the key."""
+        path = self.path.partition(b"\x00")[0]  # behind it: what something on the way made of it
+        target = (path + (b"?" + self.query if self.query else b"")).decode("utf-8", "backslashreplace")
+        return f"{self.scheme}://{self.host.decode('utf-8', 'backslashreplace')}{target}" if self.host else target
 
     @property
     def url_tag(self) -> str:
@@ -125,6 +175,42 @@ class RedisNames:
         self.nodes = f"rc:{{{namespace}}}:nodes"
         self.sweep = f"rc:{{{namespace}}}:sweep"
         self.news = f"rc:{{{namespace}}}:news"
+        self.fleet = f"rc:{{{namespace}}}:fleet"
+        self.events = f"rc:{{{namespace}}}:events"
+
+    def node(self, node: str) -> str:
+        """What a node counted, as it told last."""
+        return f"rc:{{{self.namespace}}}:node:{node}"
+
+    def second(self, at: int) -> str:
+        """What all nodes counted in that second."""
+        return f"rc:{{{self.namespace}}}:second:{at}"
+
+    def minute(self, at: int) -> str:
+        """What all nodes counted in the minute that began at that second."""
+        return f"rc:{{{self.namespace}}}:minute:{at}"
+
+    def popular(self, at: int) -> str:
+        """What was hit in the window that began at that second."""
+        return f"rc:{{{self.namespace}}}:popular:{at}"
+
+    def read_entry(self, key: bytes) -> tuple[str, str] | None:
+        """URL and variant of an entry's key, as `entry` takes them; None where it is the key of something else."""
+        inner = self._inner(key)
+        if inner is None or len(inner[0]) != DIGEST or len(inner[1]) not in (1, DIGEST) or ":" in inner[0] + inner[1]:
+            return None
+        return inner
+
+    def read_registry(self, key: bytes) -> str | None:
+        """The tag of a registry's key; None where it is the key of something else."""
+        inner = self._inner(key)
+        return inner[1][4:] if inner is not None and inner[0].isdigit() and inner[1].startswith("tag:") else None
+
+    def _inner(self, key: bytes) -> tuple[str, str] | None:
+        text = key.decode("utf-8", "replace")
+        begin = f"rc:{{{self.namespace}:"
+        inner, closed, rest = text[len(begin) :].partition("}:")
+        return (inner, rest) if text.startswith(begin) and closed else None
 
     def vary(self, url: str) -> str:
         """The names that select among the variants of a URL; `url` is a digest."""

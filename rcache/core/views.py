@@ -166,6 +166,15 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Hot:
+    """An entry that is asked for often, whether it is still there or not."""
+
+    entry: str  # what `Inspector.entry` takes
+    url: str  # empty where it belongs to one user, or to one request body, or is very long
+    hits: float  # in the last window, of all nodes; a sample, no promise
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
     """What a purge of tags would reach, at this moment."""
 
