@@ -232,6 +232,10 @@ class Board(Protocol):
         """All who look see it, for a while."""
         ...
 
+    def depart(self, node: str) -> None:
+        """The node has ended: it is not shown any more."""
+        ...
+
     def close(self) -> None:
         """Lets go of the connection."""
         ...

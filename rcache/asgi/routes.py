@@ -172,7 +172,7 @@ class Routes:
                 settings,
                 label=node.label if node is not None else label,
                 defaults=self._defaults,
-                tally=self._tally(node.path if node is not None else path),
+                tally=self._tally((node.path or "/") if node is not None else path),
                 is_standard=source is None and self._defaults.standard,
                 path_names=names,
                 path_params=path_params,

@@ -6,8 +6,7 @@ some hits only, which then speak for those since the last: for each of the first
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from rcache.clock import Clock
 from rcache.core.histogram import STEPS, Histogram, step_of
@@ -22,8 +21,32 @@ MOST_ROUTES: Final = 200
 CLOSELY: Final = 32  # hits of a second, and route, that are looked at one by one
 MOST_SKIPPED: Final = 128  # hits that one which is looked at speaks for, at most
 
-Noted = Callable[[Key, bytes, int], None]
-"""Hears whose entry was hit: key, variant, and how many hits that speaks for."""
+
+class Hub(Protocol):
+    """Who hears of what is counted."""
+
+    due: float
+    """From which moment on, by the clock that never steps, `tick` is to be called by whoever counts something."""
+
+    def note(self, key: Key, variant: bytes, hits: int) -> None:
+        """An entry was hit so often."""
+        ...
+
+    def tick(self, now: float) -> None:
+        """A moment for what is done every second or so."""
+        ...
+
+
+class Nobody:
+    """Hears nothing."""
+
+    due = float("inf")
+
+    def note(self, key: Key, variant: bytes, hits: int) -> None:
+        """Is lost."""
+
+    def tick(self, now: float) -> None:
+        """Never comes."""
 
 
 class _Times:
@@ -49,12 +72,13 @@ class Tally:
 
     __slots__ = (
         "_clock",
+        "_hub",
         "_known",
         "_looked",
-        "_noted",
         "_second",
         "_step",
         "_times",
+        "_unsettled",
         "collapsed",
         "hits",
         "look_at",
@@ -68,10 +92,14 @@ class Tally:
         "stores",
     )
 
-    def __init__(self, route: str, clock: Clock, noted: Noted) -> None:
+    def __init__(self, route: str, clock: Clock, hub: Hub) -> None:
         self.route = route
         self._clock = clock
-        self._noted = noted
+        self._hub = hub
+        self.reset()
+
+    def reset(self) -> None:
+        """Nothing was counted yet."""
         self.hits = self.stale = self.misses = self.passes = 0
         self.collapsed = self.stores = self.refusals = self.outages = self.size = 0
         self.look_at = 1
@@ -80,21 +108,29 @@ class Tally:
         self._second = 0.0  # when the second began in which so many were looked at
         self._looked = 0
         self._step = 1
+        self._unsettled = 0  # hits that belong to the moment after this one
         self._times = {"hits": _Times(), "stale": _Times(), "misses": _Times(), "passes": _Times()}
 
     def end(self, outcome: Outcome, seconds: float) -> None:
         """A request has ended so, other than by a hit."""
+        now = self._clock.monotonic()
+        if now >= self._hub.due:
+            self._hub.tick(now)
         setattr(self, outcome, getattr(self, outcome) + 1)
         self._times[outcome].add(seconds)
 
     def look(self, key: Key, variant: bytes, size: int, seconds: float) -> None:
         """What the hit just counted was, which speaks for those since the last that was looked at."""
+        now = self._clock.monotonic()
+        if now >= self._hub.due:
+            self._unsettled = 1
+            self._hub.tick(now)
+            self._unsettled = 0
         weight = max(0, self.hits - self._known)
         self._known = self.hits
         self._times["hits"].add(seconds, weight)
         self.size += size * weight
-        self._noted(key, variant, weight)
-        now = self._clock.monotonic()
+        self._hub.note(key, variant, weight)
         if now - self._second >= 1.0:
             self._second, self._looked, self._step = now, 0, 1
         self._looked += 1
@@ -107,12 +143,19 @@ class Tally:
         """The next hit is looked at, however many there were a moment ago."""
         self.look_at = 0
 
+    def is_as(self, former: Counters) -> bool:
+        """Whether nothing was counted since."""
+        return (
+            (self.hits - self._unsettled, self.stale, self.misses, self.passes)
+            == (former.hits, former.stale, former.misses, former.passes)
+        ) and (self.stores, self.refusals, self.outages) == (former.stores, former.refusals, former.outages)
+
     @property
     def counters(self) -> Counters:
         """What was counted so far."""
         times = self._times
         return Counters(
-            hits=self.hits,
+            hits=self.hits - self._unsettled,
             stale=self.stale,
             misses=self.misses,
             passes=self.passes,
@@ -132,10 +175,10 @@ class Tally:
 class Stats:
     """What this process did since the cache was made, the same for threads and event loops."""
 
-    def __init__(self, clock: Clock, noted: Noted = lambda *_: None) -> None:
+    def __init__(self, clock: Clock, hub: Hub | None = None) -> None:
         self.purges = 0
         self._clock = clock
-        self._noted = noted
+        self._hub = hub if hub is not None else Nobody()
         self._tallies: dict[str, Tally] = {}
 
     def tally(self, route: str) -> Tally:
@@ -144,8 +187,14 @@ class Stats:
             route = OTHER_ROUTES
         tally = self._tallies.get(route)
         if tally is None:
-            tally = self._tallies.setdefault(route, Tally(route, self._clock, self._noted))
+            tally = self._tallies.setdefault(route, Tally(route, self._clock, self._hub))
         return tally
+
+    def reset(self) -> None:
+        """Nothing was counted yet: in a forked child, whose parent goes on counting what it had counted."""
+        self.purges = 0
+        for tally in self.tallies:
+            tally.reset()
 
     @property
     def tallies(self) -> list[Tally]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rcache.core.histogram import BOUNDS, STEPS, Histogram
 from rcache.core.keys import Key
 from rcache.core.views import COUNTED, OTHER_ROUTES, Counters
-from rcache.engine.stats import MOST_ROUTES, MOST_SKIPPED, Stats, Tally
+from rcache.engine.stats import MOST_ROUTES, MOST_SKIPPED, Nobody, Stats, Tally
 from tests.support import HandClock
 
 BOOK = Key("http", b"shop.example", b"/book/1", b"")
@@ -21,6 +21,16 @@ counters = st.builds(
     st.floats(0, 1e6),
     st.lists(histograms, min_size=4, max_size=4),
 )
+
+
+class Heard(Nobody):
+    """Keeps how many hits it was told of at a time."""
+
+    def __init__(self) -> None:
+        self.hits: list[int] = []
+
+    def note(self, key: Key, variant: bytes, hits: int) -> None:
+        self.hits.append(hits)
 
 
 def hit(tally: Tally, seconds: float = 0.001) -> None:
@@ -77,8 +87,8 @@ def test_what_came_since_is_never_less_than_nothing(one: Counters, two: Counters
 
 def test_every_hit_is_looked_at_while_there_are_few() -> None:
     clock = HandClock()
-    heard: list[int] = []
-    tally = Stats(clock, lambda key, variant, weight: heard.append(weight)).tally("/a")
+    hub = Heard()
+    heard, tally = hub.hits, Stats(clock, hub).tally("/a")
     for _ in range(20):
         hit(tally)
     assert (sum(heard), len(heard), tally.size, tally.counters.hit_times.count) == (20, 20, 2000, 20)
@@ -86,8 +96,8 @@ def test_every_hit_is_looked_at_while_there_are_few() -> None:
 
 def test_of_many_hits_a_second_few_are_looked_at_and_speak_for_all() -> None:
     clock = HandClock()
-    heard: list[int] = []
-    tally = Stats(clock, lambda key, variant, weight: heard.append(weight)).tally("/a")
+    hub = Heard()
+    heard, tally = hub.hits, Stats(clock, hub).tally("/a")
     for _ in range(100_000):
         hit(tally)
     assert tally.hits == 100_000
@@ -99,8 +109,8 @@ def test_of_many_hits_a_second_few_are_looked_at_and_speak_for_all() -> None:
 
 def test_after_a_second_hits_are_looked_at_closely_again() -> None:
     clock = HandClock()
-    heard: list[int] = []
-    tally = Stats(clock, lambda key, variant, weight: heard.append(weight)).tally("/a")
+    hub = Heard()
+    heard, tally = hub.hits, Stats(clock, hub).tally("/a")
     for _ in range(10_000):
         hit(tally)
     clock.advance(1.0)

@@ -63,6 +63,8 @@ SETTLE: Final = script(read("settle"))
 TELL: Final = script(read("tell"))
 ENTER: Final = script(read("enter"))
 RIGHTS: Final = script(read("rights"))
+REPORT: Final = script(read("report"))
+DEPART: Final = script(read("depart"))
 
 # On a Cluster
 SEEK: Final = script(read("cluster/seek"))

@@ -18,6 +18,7 @@ from rcache.core.schemes import Schemes
 from rcache.ports import Ask, Budget
 from rcache.stores.redis import scripts
 from rcache.stores.redis.address import Way
+from rcache.stores.redis.board import RedisBoard
 from rcache.stores.redis.leases import Awaited, Held, Leases
 from rcache.stores.redis.log import RedisLog
 from rcache.stores.redis.places import SPOTS, Place, Places, Spot
@@ -173,6 +174,10 @@ class SharedStore(ABC, Generic[S]):
     def log(self) -> RedisLog:
         """A way to the log, for a node that keeps entries near."""
         return RedisLog(self.way, self.names, max(1.0, self.near_lease))
+
+    def board(self) -> RedisBoard:
+        """Where a node leaves what it counted."""
+        return RedisBoard(self.way, self.names)
 
     def watch_epoch(self, changed: Callable[[], None]) -> None:
         """`changed` is called, in whatever thread notices it, when what this process knew of the server may be lost."""

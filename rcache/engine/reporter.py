@@ -1,0 +1,109 @@
+"""Tells once a second what a node has counted, from a thread of its own: whatever fails there is nobody's trouble."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from dataclasses import replace
+from typing import Final
+
+from rcache.core.errors import BackendError
+from rcache.core.history import together
+from rcache.core.reports import Report, busiest
+from rcache.engine.telemetry import INTERVAL, MOST_WAITING, Telemetry
+from rcache.ports import Board
+
+logger = logging.getLogger("rcache")
+
+PATIENCE: Final = 5.0  # seconds that a close leaves the last report
+
+
+class Reporter:
+    """Begins when it is woken, in each process, and tells until it is stopped, or nobody wants its telemetry any more."""
+
+    def __init__(self, telemetry: Telemetry, board: Board) -> None:
+        self._telemetry = telemetry
+        self._board = board
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+
+    def forget_parent(self, board: Board) -> None:
+        """In a forked child: the thread is not here, and the connection is the parent's."""
+        self._board = board
+        self._begin()
+
+    def wake(self) -> None:
+        """Tells from now on."""
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            return
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._stopped = threading.Event()
+                work = _Work(self._telemetry, self._board, self._stopped)
+                self._thread = threading.Thread(target=work.run, name="rcache-telemetry", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        """Tells what is left, and ends. Blocks; begins again when it is woken."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+            self._stopped.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(PATIENCE)
+
+
+class _Work:
+    """What the thread does. While it waits it keeps nobody alive, so that a cache may be dropped unclosed."""
+
+    def __init__(self, telemetry: Telemetry, board: Board, stopped: threading.Event) -> None:
+        self._telemetry = weakref.ref(telemetry)
+        self._board = board
+        self._stopped = stopped
+        self._node = ""
+        self._late: Report | None = None  # could not be told
+        self._is_told = True
+
+    def run(self) -> None:
+        try:
+            while self._tell() and not self._stopped.wait(INTERVAL):
+                pass
+            if self._late is None and self._tell():  # where Redis is gone nobody is to wait for it at a close
+                self._board.depart(self._node)
+        except Exception as error:
+            logger.debug("a node left without a word: %s", error)
+        finally:
+            self._board.close()
+
+    def _tell(self) -> bool:
+        """Whether there is still something to be told."""
+        telemetry = self._telemetry()
+        if telemetry is None:
+            return False
+        self._node = telemetry.node
+        try:
+            report = _both(self._late, telemetry.report())
+            self._late = report
+            self._board.report(report)
+        except Exception as error:
+            if self._is_told:
+                self._is_told = False
+                unforeseen = None if isinstance(error, BackendError) else error
+                logger.info("what is counted here cannot be told to others: %s", error, exc_info=unforeseen)
+        else:
+            self._late, self._is_told = None, True
+        return True
+
+
+def _both(late: Report | None, report: Report) -> Report:
+    """What could not be told before is told now, but for hits: by then others are popular."""
+    if late is None:
+        return report
+    counted, routes = together((late.counted, late.routes), (report.counted, report.routes))
+    aged = [(age + INTERVAL, event) for age, event in late.events]
+    return replace(report, counted=counted, routes=busiest(routes), events=[*aged, *report.events][-MOST_WAITING:])
