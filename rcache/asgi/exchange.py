@@ -404,6 +404,7 @@ class Exchange:
         return True
 
     async def _run_outside(self, ask: Inquiry, forwarded: str, detail: str, flight: Flight | None = None) -> None:
+        self._outcome = "misses" if forwarded == "miss" else "passes"
         clock = self._cache.clock
         sought = Sought(Missing(NOWHERE, clock.time(), detail, ask.names), None, forwarded, clock.monotonic())
         errand = self._errand(ask, sought, self._scope, flight, outside=detail)
