@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
@@ -14,7 +16,9 @@ from rcache import signals
 from rcache.clock import Clock, SystemClock
 from rcache.core.changes import Change, row_tag, whole_table
 from rcache.core.checks import staleness
+from rcache.core.entry import Purge
 from rcache.core.errors import BackendError, ConfigurationError
+from rcache.core.reports import MOST_LISTED
 from rcache.core.schemes import NO_EFFECT, Effect
 from rcache.core.settings import seconds, size
 from rcache.core.tags import check_tag
@@ -25,15 +29,16 @@ from rcache.engine.purge import OnOutage, Purged, Purger
 from rcache.engine.reading import note_write
 from rcache.engine.refresh import Refreshes
 from rcache.engine.single_flight import Flights, Turns
-from rcache.engine.stats import Stats
+from rcache.engine.telemetry import Kind, Standing, Telemetry, described
 from rcache.engine.uncacheable import Uncacheable
 from rcache.engine.write import SyncWrite, Write
+from rcache.observing import observed
 from rcache.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     import redis.asyncio
 
-    from rcache.ports import Store
+    from rcache.ports import Inspector, Popularity, Store
 
 Near = Literal["fast", "strict"]
 
@@ -118,7 +123,12 @@ class Cache:
         self.turns = Turns()
         self.refreshes = Refreshes()
         self.uncacheable = Uncacheable(self.clock)
-        self.stats = Stats(self.clock)
+        self.telemetry = Telemetry(self.clock, self._standing)
+        self.stats = self.telemetry.stats
+        self._near = nearness.mode
+        self.inspector: Inspector
+        self.inspector, self._reporter = observed(self.store, self.telemetry)
+        self.store.watch_burials(self._buried)
         self._purger = Purger(
             self.store,
             timeout=seconds(purge_timeout, "purge_timeout"),
@@ -141,7 +151,12 @@ class Cache:
             self.is_open = True
             _caches.add(self)
 
-    async def invalidate(self, *tags: str, wait: bool = True, soft: bool = False) -> Purged:
+    @property
+    def popularity(self) -> Popularity:
+        """What is asked for often, in all nodes."""
+        return self.inspector.popularity
+
+    async def invalidate(self, *tags: str, wait: bool = True, soft: bool = False, cause: str = "invalidate") -> Purged:
         """Purges every entry that carries one of `tags`, exactly as spelled; returns once that has landed.
 
         A request that begins after a landed return is not answered, on any node, from an entry begun before it. While the
@@ -155,6 +170,8 @@ class Cache:
         `stale_while_revalidate` and `stale_on_error`, counted from now, while a new one is made. The promise above is given up
         for them. A purge that is not soft wins, whenever it comes; and a soft one is as hard as any where it joins a
         transaction, has to wait for the store, or is not waited for.
+
+        `cause` is what tools are told of why it was done.
         """
         note_write()
         checked = _checked(tags)
@@ -162,17 +179,29 @@ class Cache:
             return _joined(checked)
         if soft and checked:
             self.open()
-            return self._told(await self._purger.soften(checked, wait=wait))
-        return await self.purge(checked, wait=wait)
+            return self._told(await self._purger.soften(checked, wait=wait), "soft-purge", cause=cause)
+        return await self.purge(checked, wait=wait, cause=cause)
 
-    async def purge(self, tags: tuple[str, ...], *, wait: bool = True, effect: Effect = NO_EFFECT) -> Purged:
-        """`invalidate` for tags that are known to be legal, those of URLs (`Key.url_tag`) among them, and what the effect says."""
+    async def purge(
+        self,
+        tags: tuple[str, ...],
+        *,
+        wait: bool = True,
+        effect: Effect = NO_EFFECT,
+        cause: str = "invalidate",
+        changes: Iterable[str] = (),
+    ) -> Purged:
+        """`invalidate` for tags that are known to be legal, those of URLs (`Key.url_tag`) among them, and what the effect says.
+
+        `changes` tell people what has changed, beside what the effect tells.
+        """
         self.open()
         if not (tags or effect.tags):
             return self._told(_NOTHING)
-        return self._told(await self._purger.purge(tags, wait=wait, effect=effect))
+        purged = await self._purger.purge(tags, wait=wait, effect=effect)
+        return self._told(purged, cause=cause, effect=effect, changes=changes)
 
-    def invalidate_sync(self, *tags: str, wait: bool = True, soft: bool = False) -> Purged:
+    def invalidate_sync(self, *tags: str, wait: bool = True, soft: bool = False, cause: str = "invalidate") -> Purged:
         """`invalidate` without an event loop: in sync endpoints, scripts, other frameworks; on a loop's thread it blocks."""
         note_write()
         checked = _checked(tags)
@@ -180,17 +209,21 @@ class Cache:
             return _joined(checked)
         if soft and checked:
             self.open()
-            return self._told(self._purger.soften_sync(checked, wait=wait))
-        return self.purge_sync(checked, wait=wait)
+            return self._told(self._purger.soften_sync(checked, wait=wait), "soft-purge", cause=cause)
+        return self.purge_sync(checked, wait=wait, cause=cause)
 
-    def purge_sync(self, tags: tuple[str, ...], *, wait: bool = True, effect: Effect = NO_EFFECT) -> Purged:
+    def purge_sync(
+        self, tags: tuple[str, ...], *, wait: bool = True, effect: Effect = NO_EFFECT, cause: str = "invalidate"
+    ) -> Purged:
         """`purge` without an event loop."""
         self.open()
         if not (tags or effect.tags):
             return self._told(_NOTHING)
-        return self._told(self._purger.purge_sync(tags, wait=wait, effect=effect))
+        return self._told(self._purger.purge_sync(tags, wait=wait, effect=effect), cause=cause, effect=effect)
 
-    async def apply(self, changes: Iterable[Change], *, connection: object | None = None) -> Purged:
+    async def apply(
+        self, changes: Iterable[Change], *, connection: object | None = None, cause: str = "apply"
+    ) -> Purged:
         """Purges what rows that have changed are shown in: for writes that no tracked engine sees.
 
         To be called after their COMMIT; within a tracked transaction that has written, or of `connection` (a session or
@@ -198,13 +231,19 @@ class Cache:
         """
         note_write()
         effect = self.changes.effect(changes)
-        return _joined(effect.tags) if self._joins(effect, connection) else await self.purge((), effect=effect)
+        if self._joins(effect, connection):
+            return _joined(effect.tags)
+        return await self.purge((), effect=effect, cause=cause)
 
-    def apply_sync(self, changes: Iterable[Change], *, connection: object | None = None) -> Purged:
+    def apply_sync(
+        self, changes: Iterable[Change], *, connection: object | None = None, cause: str = "apply"
+    ) -> Purged:
         """`apply` without an event loop."""
         note_write()
         effect = self.changes.effect(changes)
-        return _joined(effect.tags) if self._joins(effect, connection) else self.purge_sync((), effect=effect)
+        if self._joins(effect, connection):
+            return _joined(effect.tags)
+        return self.purge_sync((), effect=effect, cause=cause)
 
     def _joins(self, effect: Effect, connection: object | None) -> bool:
         is_joined = self.changes.join(effect, connection)
@@ -232,17 +271,31 @@ class Cache:
         """
         self.open()
         note_write()
-        return Write(self.holds.begin, tags)
+        return Write(partial(self.holds.begin, cause="writing"), tags)
 
     def writing_sync(self, *tags: str) -> SyncWrite:
         """`with cache.writing_sync("user:42"): ...`: `writing` without an event loop."""
         self.open()
         note_write()
-        return SyncWrite(self.holds.begin, tags)
+        return SyncWrite(partial(self.holds.begin, cause="writing"), tags)
 
-    def _told(self, purged: Purged) -> Purged:
+    def _told(
+        self,
+        purged: Purged,
+        kind: Kind = "purge",
+        *,
+        cause: str = "",
+        effect: Effect = NO_EFFECT,
+        changes: Iterable[str] = (),
+    ) -> Purged:
         self.stats.purges += 1
         self.flights.detach()
+        if purged.tags:
+            named = (*changes, *map(described, effect.changes[:MOST_LISTED]))
+            number = purged.sequence or 0
+            self.telemetry.happened(
+                kind, purged.tags, entries=purged.entries, number=number, cause=cause, changes=named
+            )
         if signals.tags_invalidated.receivers:
             signals.notify(
                 signals.tags_invalidated,
@@ -254,22 +307,38 @@ class Cache:
             )
         return purged
 
+    def _buried(self, tags: Sequence[str], purge: Purge) -> None:
+        """This process has purged tags for a writer whose hold ran out."""
+        self.telemetry.happened("purge", tags, entries=purge.entries, number=purge.number, cause="abandoned-hold")
+
+    def _standing(self) -> Standing:
+        near = self.store.near if isinstance(self.store, NearStore) else None
+        tail, lease = (near.tail, near.lease_left) if near is not None else (None, None)
+        return Standing(self._near, tail, lease, self.store.is_down, len(self.journal.waiting))
+
     async def close(self) -> None:
         """Lets go of connections and, embedded, of all entries. Purges under way are waited for, refreshes are cancelled."""
         self._leave()
         await self.refreshes.aclose()
         await self._purger.aclose()
+        if self._reporter is not None and self._reporter.is_awake:
+            await asyncio.to_thread(self._reporter.stop)
+        self.inspector.close()
         await self.store.aclose()
 
     def close_sync(self) -> None:
         """`close` where no event loop runs."""
         self._leave()
         self._purger.close()
+        if self._reporter is not None:
+            self._reporter.stop()
+        self.inspector.close()
         self.store.close()
 
     def forget_parent(self) -> None:
         """In a forked child: threads are not here, and may have held locks."""
         self.journal.forget_parent()
+        self.telemetry.forget_parent()
         self.holds.renewals.forget_parent()
 
     def _leave(self) -> None:
@@ -371,7 +440,7 @@ def _on_entity_changed(sender: Any, *, identity: object = None, purged: bool = F
     failures = []
     for cache in list(_caches):
         try:
-            cache.invalidate_sync(*tags)
+            cache.invalidate_sync(*tags, cause="signal")
         except BackendError as error:
             failures.append(error)
     if failures:

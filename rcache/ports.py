@@ -189,6 +189,10 @@ class Store(Protocol):
         """`changed` is called, in whatever thread notices it, when what this process knew of the store may be lost."""
         ...
 
+    def watch_burials(self, buried: Callable[[Sequence[str], Purge], None]) -> None:
+        """`buried` is called, in whatever thread, when this process has purged tags for a writer whose hold ran out."""
+        ...
+
     async def aclose(self) -> None:
         """Lets go of everything that belongs to the running loop, and of what belongs to none."""
         ...
@@ -330,6 +334,10 @@ class Inspector(Fleet, Protocol):
 
     async def preview(self, tags: Sequence[str]) -> Preview:
         """What a purge of `tags` would reach. Raises ValueError for an illegal tag."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of connections. They open again when they are used."""
         ...
 
     async def last_purge(self, tags: Sequence[str]) -> Event | None:

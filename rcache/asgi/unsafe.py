@@ -54,9 +54,13 @@ class Unsafe:
     async def _purge(self, headers: RawHeaders) -> None:
         tags = dict.fromkeys(self._changed(headers))
         try:
-            await self._passing.cache.purge(tuple(tags))
+            await self._passing.cache.purge(tuple(tags), cause="unsafe-request", changes=(self._name,))
         except BackendError as error:  # it is sent until it lands; the application's answer is what it is
             logger.warning("what %s %s changed: %s", self._asked["method"], self._asked["path"], error)
+
+    @property
+    def _name(self) -> str:
+        return f"{self._asked['method']} {self._asked['path']}"
 
     def _changed(self, headers: RawHeaders) -> Iterator[str]:
         """The tags of the URLs that this answer says have changed, and of the groups it names."""

@@ -7,10 +7,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from rcache.core.changes import without_families
+from rcache.core.coding import decode, is_available
 from rcache.core.entry import Entry
 from rcache.core.keys import DIGEST, Key, canonical_query, digest, unprefixed
 from rcache.core.vary import COOKIE
-from rcache.core.views import EntryRow, State
+from rcache.core.views import EntryRow, EntryView, Event, State
 
 _NAME: Final = re.compile(rf"([\w-]{{{DIGEST}}})\.(0|[\w-]{{{DIGEST}}})", re.ASCII)
 
@@ -48,6 +49,15 @@ def entry_row(key: Key, variant: bytes, entry: Entry, now: float, state: State, 
         hits=round(hits),
         cost=entry.cost,
     )
+
+
+def entry_view(row: EntryRow, entry: Entry, *, with_private: bool, last_purge: Event | None) -> EntryView:
+    """What is shown of an entry in full: its body without the coding that it is kept in, as its headers speak of it."""
+    headers = tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in entry.headers])
+    body = entry.body if with_private or not row.identity else None
+    if body is not None and entry.coding is not None and is_available(entry.coding):
+        body = decode(entry.coding, body, entry.length)
+    return EntryView(row, headers, body, last_purge)
 
 
 def usable_state(entry: Entry, now: float) -> State:

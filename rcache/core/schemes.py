@@ -145,6 +145,12 @@ class Effect:
         return Effect({*self.tags, *other.tags}, {**self._changes, **changes})
 
     @property
+    def changes(self) -> list[Change]:
+        """The changes of known rows, each once."""
+        found = {id(change): change for its in self._changes.values() for change in its}
+        return list(found.values())
+
+    @property
     def widest(self) -> tuple[str, ...]:
         """Tags that need no scheme to be known: `book?*` reaches whatever any of them may have made."""
         return tuple(sorted({*self.tags, *[f"{table}?*" for table in self.tables]}))

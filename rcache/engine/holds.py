@@ -18,8 +18,8 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from rcache.clock import Clock
 from rcache.core.errors import BackendError
@@ -34,12 +34,18 @@ logger = logging.getLogger("rcache")
 _TOO_SLOW = "it took so long that a COMMIT might outlive the hold"
 
 
+class Told(Protocol):
+    """Hears of each purge."""
+
+    def __call__(self, purged: Purged, *, cause: str, effect: Effect) -> Purged:
+        """What it did, why, and what had changed; given back as it is."""
+        ...
+
+
 class Holds:
     """Makes the holds of one cache in this process, and renews them."""
 
-    def __init__(
-        self, store: Store, purger: Purger, *, commit_timeout: float, clock: Clock, told: Callable[[Purged], Purged]
-    ) -> None:
+    def __init__(self, store: Store, purger: Purger, *, commit_timeout: float, clock: Clock, told: Told) -> None:
         """`commit_timeout`: seconds that the longest COMMIT takes. `told` hears of each purge."""
         self.store = store
         self.purger = purger
@@ -49,18 +55,19 @@ class Holds:
         self.told = told
         self.renewals = Renewals(self.lasts / 4)
 
-    def begin(self, effect: Effect = NO_EFFECT) -> Hold:
-        """A hold that is still to be placed, on all that the effect purges."""
-        return Hold(self, secrets.token_hex(8), effect)
+    def begin(self, effect: Effect = NO_EFFECT, *, cause: str = "commit") -> Hold:
+        """A hold that is still to be placed, on all that the effect purges. `cause` is what its purge is put down to."""
+        return Hold(self, secrets.token_hex(8), effect, cause)
 
 
 class Hold:
     """What one transaction holds."""
 
-    def __init__(self, holds: Holds, transaction: str, effect: Effect) -> None:
+    def __init__(self, holds: Holds, transaction: str, effect: Effect, cause: str) -> None:
         self.transaction = transaction
         self.tags = tuple(sorted(holds.purger.known.tags(effect)))
         self._effect = effect
+        self._cause = cause
         self._holds = holds
         self._store = holds.store
         self._timeout = holds.purger.timeout
@@ -187,17 +194,20 @@ class Hold:
         # A renewal that was under way may have placed it again, or one that failed may have placed it nevertheless.
         if (was_busy or not self._known) and purged.landed:
             self._holds.renewals.afterwards(self._release_quietly)
-        return self._holds.told(purged)
+        return self._told(purged)
+
+    def _told(self, purged: Purged) -> Purged:
+        return self._holds.told(purged, cause=self._cause, effect=self._effect)
 
     async def leave(self) -> Purged:
         """Nobody knows whether COMMIT lands: purges now, and keeps the hold, which is purged again when it has run out."""
         self._holds.renewals.discard(self)
-        return self._holds.told(await self._holds.purger.purge(self.tags, effect=self._effect))
+        return self._told(await self._holds.purger.purge(self.tags, effect=self._effect))
 
     def leave_sync(self) -> Purged:
         """`leave` without an event loop."""
         self._holds.renewals.discard(self)
-        return self._holds.told(self._holds.purger.purge_sync(self.tags, effect=self._effect))
+        return self._told(self._holds.purger.purge_sync(self.tags, effect=self._effect))
 
     async def release(self) -> None:
         """It was rolled back, or never began: what was held is good again. Never once COMMIT was sent.

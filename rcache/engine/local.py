@@ -30,6 +30,7 @@ class LocalFleet:
         self._clock = telemetry.clock
         self._begin()
         telemetry.heard = self._close_second
+        telemetry.heirs.append(self._begin)  # what was there is the parent's
 
     def _begin(self) -> None:
         self._at: float | None = None  # when the second began that is open now
@@ -40,10 +41,6 @@ class LocalFleet:
         self._window = 0.0
         self._hits: Hits = {}
         self._former: Hits = {}
-
-    def forget_parent(self) -> None:
-        """In a forked child: what was there is the parent's."""
-        self._begin()
 
     @property
     def popularity(self) -> LocalFleet:

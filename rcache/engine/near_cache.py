@@ -93,6 +93,11 @@ class NearCache:
         """Whether the lease lives, so that entries may be served."""
         return self._boottime() < self._good_until
 
+    @property
+    def lease_left(self) -> float | None:
+        """Seconds for which the lease still lives, negative once it lapsed; None before there was one."""
+        return None if self._good_until == NEVER else self._good_until - self._boottime()
+
     # Serving
 
     def at_hand(self, key: Key) -> AtHand | None:

@@ -177,6 +177,10 @@ class NearStore:
         """`changed` is called when what this process knew of the store may be lost."""
         self.store_behind.watch_epoch(changed)
 
+    def watch_burials(self, buried: Callable[[Sequence[str], Purge], None]) -> None:
+        """`buried` is called when this process has purged tags for a writer whose hold ran out."""
+        self.store_behind.watch_burials(buried)
+
     async def aclose(self) -> None:
         """Lets go of what is kept, and of everything that belongs to the running loop. It opens again when it is used."""
         if self._follower is not None:

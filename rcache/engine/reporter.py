@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -22,9 +23,12 @@ PATIENCE: Final = 5.0  # seconds that a close leaves the last report
 class Reporter:
     """Begins when it is woken, in each process, and tells until it is stopped, or nobody wants its telemetry any more."""
 
-    def __init__(self, telemetry: Telemetry, board: Board) -> None:
+    def __init__(self, telemetry: Telemetry, board: Callable[[], Board]) -> None:
+        """`board` makes a way to where it is told."""
         self._telemetry = telemetry
-        self._board = board
+        self._make_board = board
+        telemetry.heard = self.wake
+        telemetry.heirs.append(self._begin)  # the thread is not there, and its connection is the parent's
         self._begin()
 
     def _begin(self) -> None:
@@ -32,20 +36,20 @@ class Reporter:
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
 
-    def forget_parent(self, board: Board) -> None:
-        """In a forked child: the thread is not here, and the connection is the parent's."""
-        self._board = board
-        self._begin()
-
-    def wake(self) -> None:
-        """Tells from now on."""
+    @property
+    def is_awake(self) -> bool:
+        """Whether its thread runs."""
         thread = self._thread
-        if thread is not None and thread.is_alive():
+        return thread is not None and thread.is_alive()
+
+    def wake(self, now: float = 0.0) -> None:
+        """Tells from now on."""
+        if self.is_awake:
             return
         with self._lock:
-            if self._thread is None or not self._thread.is_alive():
+            if not self.is_awake:
                 self._stopped = threading.Event()
-                work = _Work(self._telemetry, self._board, self._stopped)
+                work = _Work(self._telemetry, self._make_board(), self._stopped)
                 self._thread = threading.Thread(target=work.run, name="rcache-telemetry", daemon=True)
                 self._thread.start()
 

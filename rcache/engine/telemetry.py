@@ -47,6 +47,8 @@ class Telemetry:
         self.due = float("-inf")
         self.heard: Callable[[float], None] = _nothing
         """What is to be done at a tick."""
+        self.heirs: list[Callable[[], None]] = []
+        """Who has to begin anew as well, in a forked child."""
         self._standing = standing
         self._begin()
 
@@ -64,6 +66,8 @@ class Telemetry:
         """In a forked child: another node, which has counted nothing yet."""
         self.stats.reset()
         self._begin()
+        for begin in self.heirs:
+            begin()
 
     # What is told by those who count
 

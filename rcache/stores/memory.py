@@ -33,10 +33,10 @@ class _Page:
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
-        self.slots: dict[bytes, _Slot] = {}
+        self.slots: dict[bytes, Slot] = {}
 
 
-class _Slot:
+class Slot:
     """One stored entry, and where it hangs."""
 
     __slots__ = ("entry", "gone_at", "key", "plain_until", "size", "variant", "verified")
@@ -90,6 +90,7 @@ class MemoryStore:
         self._time = clock.time
         self._monotonic = clock.monotonic
         self._lock = threading.Lock()
+        self._undertakers: list[Callable[[Sequence[str], Purge], None]] = []
         self._number = 0
         self._changes = 0
         self._start_epoch(quarantined_until=None)
@@ -98,9 +99,9 @@ class MemoryStore:
         """Everything kept so far is of another epoch, and so is never used again."""
         self.used_bytes = 0
         self._pages: dict[Key, _Page] = {}
-        self._used: OrderedDict[_Slot, None] = OrderedDict()  # least recently used first
-        self._registry: dict[str, set[_Slot]] = {}
-        self._dead: deque[set[_Slot]] = deque()
+        self._used: OrderedDict[Slot, None] = OrderedDict()  # least recently used first
+        self._registry: dict[str, set[Slot]] = {}
+        self._dead: deque[set[Slot]] = deque()
         self._number += 1
         self._start = Start(secrets.token_hex(8), self._number)
         self._guards = {shard: _Guard(self._number, quarantined_until) for shard in range(self.shards)}
@@ -178,9 +179,14 @@ class MemoryStore:
                 abandoned.append(tag)
             refusal = refusal or objection
         if abandoned:  # their writer is dead: purged for it, by whoever sees it
-            self._purge_now(abandoned, "")
+            self._bury(abandoned)
             return "purged"
         return refusal
+
+    def _bury(self, tags: Sequence[str]) -> None:
+        purge = self._purge_now(tags, "")
+        for buried in self._undertakers:
+            buried(tags, purge)
 
     def _objection(self, tag: str, number: int) -> str | None:
         shard = shard_of(tag, self.shards)
@@ -243,7 +249,7 @@ class MemoryStore:
             page = self._pages.get(key)
             known = merge(page.names, names) if page is not None else names
             verified = NEVER if self._softened(entry) is not None else self._changes
-            slot = _Slot(key, ask.variant(known) if known else b"", entry, verified)
+            slot = Slot(key, ask.variant(known) if known else b"", entry, verified)
             if slot.size > self.max_bytes:
                 return False
             # Variants of fewer names can be selected no more. And an answer that fewer names select matches the requests of
@@ -276,7 +282,7 @@ class MemoryStore:
         """The table's schemes, these among them unless somebody holds the table's tag, who has not heard of them."""
         objection = self._objection(table, number)
         if objection == "abandoned":
-            self._purge_now([table], "")
+            self._bury([table])
         guard = self._guards[shard_of(table, self.shards)]
         known = guard.schemes.setdefault(table, {})
         if objection not in ("held", "abandoned"):
@@ -292,7 +298,7 @@ class MemoryStore:
                 told[table] = frozenset(guard.schemes.get(table, ()))
         return told
 
-    def _insert(self, slot: _Slot, names: tuple[str, ...]) -> None:
+    def _insert(self, slot: Slot, names: tuple[str, ...]) -> None:
         page = self._pages.get(slot.key)
         if page is not None and slot.variant in page.slots:
             self._drop(page.slots[slot.variant])
@@ -311,12 +317,12 @@ class MemoryStore:
             least, _ = self._used.popitem(last=False)
             self._unhook(least)
 
-    def _drop(self, slot: _Slot) -> None:
+    def _drop(self, slot: Slot) -> None:
         if slot in self._used:
             del self._used[slot]
             self._unhook(slot)
 
-    def _unhook(self, slot: _Slot) -> None:
+    def _unhook(self, slot: Slot) -> None:
         self.used_bytes -= slot.size
         page = self._pages[slot.key]
         del page.slots[slot.variant]
@@ -459,6 +465,10 @@ class MemoryStore:
     def watch_epoch(self, changed: Callable[[], None]) -> None:
         """Nothing to be told: what this store forgets, it forgets together with all its entries."""
 
+    def watch_burials(self, buried: Callable[[Sequence[str], Purge], None]) -> None:
+        """`buried` is called when tags were purged for a writer whose hold ran out."""
+        self._undertakers.append(buried)
+
     def _sweep(self) -> None:
         """Frees a slice of what purges killed, unless it was stored anew since."""
         for _ in range(SWEEP_SLICE):
@@ -481,5 +491,5 @@ class MemoryStore:
             self._start_epoch(quarantined_until=self._time() + self.quarantine if is_held else None)
 
 
-def _gone_at(slot: _Slot) -> float:
+def _gone_at(slot: Slot) -> float:
     return slot.gone_at

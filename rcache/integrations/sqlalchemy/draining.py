@@ -34,8 +34,8 @@ async def drain_async(engine: AsyncEngine, outbox: Outbox, cache: Cache, names: 
 
 
 async def _purge(cache: Cache, batch: Batch) -> bool:
-    has_landed = not batch.tags or (await cache.purge(batch.tags)).landed
-    return has_landed and (not batch.changes or (await cache.apply(batch.changes)).landed)
+    has_landed = not batch.tags or (await cache.purge(batch.tags, cause="drain")).landed
+    return has_landed and (not batch.changes or (await cache.apply(batch.changes, cause="drain")).landed)
 
 
 def drain_sync(engine: Engine, outbox: Outbox, cache: Cache, names: Mapping[str, str]) -> Drained:
@@ -53,5 +53,5 @@ def drain_sync(engine: Engine, outbox: Outbox, cache: Cache, names: Mapping[str,
 
 
 def _purge_sync(cache: Cache, batch: Batch) -> bool:
-    has_landed = not batch.tags or cache.purge_sync(batch.tags).landed
-    return has_landed and (not batch.changes or cache.apply_sync(batch.changes).landed)
+    has_landed = not batch.tags or cache.purge_sync(batch.tags, cause="drain").landed
+    return has_landed and (not batch.changes or cache.apply_sync(batch.changes, cause="drain").landed)

@@ -53,14 +53,21 @@ class Line:
         """The replies to commands that are sent together; an error of Redis' own is one too. Raises BackendError."""
         try:
             connection = self._connection or self._connect()
-            connection.send_packed_command(connection.pack_commands(commands))  # type: ignore[no-untyped-call]
-            return [self._read(connection) for _ in commands]
+            replies = self._exchange(connection, commands)
+            if any(isinstance(reply, driver.NoScriptError) for reply in replies):  # it was told to forget them
+                self._load(connection)
+                replies = self._exchange(connection, commands)
+            return replies
         except (
             *DRIVER_ERRORS,
             ValueError,
             AttributeError,
         ) as error:  # the latter where it was closed by another thread
             self._failed(error)
+
+    def _exchange(self, connection: redis.Connection, commands: Sequence[Command]) -> list[Any]:
+        connection.send_packed_command(connection.pack_commands(commands))  # type: ignore[no-untyped-call]
+        return [self._read(connection) for _ in commands]
 
     def _read(self, connection: redis.Connection) -> Any:
         try:
@@ -79,11 +86,14 @@ class Line:
         connection = self._way.sync_connection(self._patience)
         generation = self._way.generation
         greet(self._way, connection)
+        self._load(connection)
+        self._connection, self._generation = connection, generation
+        return connection
+
+    def _load(self, connection: redis.Connection) -> None:
         for script in self._scripts:
             connection.send_command("SCRIPT", "LOAD", script.source)  # type: ignore[no-untyped-call]
             connection.read_response()
-        self._connection, self._generation = connection, generation
-        return connection
 
     def close(self) -> None:
         """Lets go of the connection, from whatever thread: a call that waits there raises."""

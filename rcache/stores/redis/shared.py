@@ -19,9 +19,11 @@ from rcache.ports import Ask, Budget
 from rcache.stores.redis import scripts
 from rcache.stores.redis.address import Way
 from rcache.stores.redis.board import RedisBoard
+from rcache.stores.redis.inspector import RedisInspector
 from rcache.stores.redis.leases import Awaited, Held, Leases
 from rcache.stores.redis.log import RedisLog
 from rcache.stores.redis.places import SPOTS, Place, Places, Spot
+from rcache.stores.redis.reach import Reach
 from rcache.stores.redis.records import Decoded
 from rcache.stores.redis.steps import Steps
 from rcache.stores.redis.wire import Counters
@@ -108,6 +110,7 @@ class SharedStore(ABC, Generic[S]):
         self._sequence = self.names.sequence.encode()
         self._places = Places(self.names)
         self._watchers: list[Callable[[], None]] = []
+        self._undertakers: list[Callable[[Sequence[str], Purge], None]] = []
         self._last: tuple[bytes, bytes, Start] | None = None
         self._decoded = Decoded()
         self._leases = Leases(self)
@@ -179,9 +182,25 @@ class SharedStore(ABC, Generic[S]):
         """Where a node leaves what it counted."""
         return RedisBoard(self.way, self.names)
 
+    def inspector(self) -> RedisInspector:
+        """What looks into the store."""
+        return RedisInspector(self._reach(), self.names, self.shards)
+
+    @abstractmethod
+    def _reach(self) -> Reach:
+        """A way to the data for those who look at it."""
+
     def watch_epoch(self, changed: Callable[[], None]) -> None:
         """`changed` is called, in whatever thread notices it, when what this process knew of the server may be lost."""
         self._watchers.append(changed)
+
+    def watch_burials(self, buried: Callable[[Sequence[str], Purge], None]) -> None:
+        """`buried` is called when this process has purged tags for a writer whose hold ran out."""
+        self._undertakers.append(buried)
+
+    def _buried(self, tags: Sequence[str], purge: Purge) -> None:
+        for buried in self._undertakers:
+            buried(tags, purge)
 
     def enter(self, epoch: bytes) -> None:
         """Notes the epoch that a reply told: whoever has seen one knows that there is something to lose."""

@@ -24,6 +24,7 @@ from rcache.stores.redis.address import Way
 from rcache.stores.redis.failures import UnwritableError
 from rcache.stores.redis.leases import LEASING
 from rcache.stores.redis.places import Place, Spot, joined, split
+from rcache.stores.redis.reach import OneReach
 from rcache.stores.redis.records import (
     Kept,
     Record,
@@ -69,6 +70,9 @@ class RedisStore(SharedStore[Step]):
     @property
     def _ways(self) -> Trips:
         return self._trips
+
+    def _reach(self) -> OneReach:
+        return OneReach(self.way)
 
     # Reading
 
@@ -132,10 +136,12 @@ class RedisStore(SharedStore[Step]):
 
     async def _bury(self, abandoned: bytes, budget: Budget) -> bytes:
         """Purges tags whose holds ran out, as their writers would have; the purge's number."""
-        reply = await self._spend(writing.purge_step(self, orjson.loads(abandoned)), budget)
+        tags = orjson.loads(abandoned)
+        reply = await self._spend(writing.purge_step(self, tags), budget)
         if reply[1]:
             self._trips.sweep()
         number: bytes = reply[0]
+        self._buried(tags, Purge(int(number), int(reply[1])))
         return number
 
     async def _repair(self, budget: Budget, names: tuple[str, ...]) -> Missing:

@@ -22,6 +22,7 @@ from rcache.core.vary import merge
 from rcache.ports import Ask, Budget
 from rcache.stores.redis import scripts
 from rcache.stores.redis.cluster import writing
+from rcache.stores.redis.cluster.reach import ClusterReach
 from rcache.stores.redis.cluster.routes import Leg
 from rcache.stores.redis.cluster.slots import slot_of
 from rcache.stores.redis.cluster.trips import ClusterTrips, replies
@@ -99,6 +100,9 @@ class ClusterStore(SharedStore[Moves]):
     @property
     def _ways(self) -> ClusterTrips:
         return self._trips
+
+    def _reach(self) -> ClusterReach:
+        return ClusterReach(self._trips.topology, self._trips.sync)
 
     # Reading
 
@@ -189,6 +193,7 @@ class ClusterStore(SharedStore[Moves]):
         purged = await self._carry_out_within(self._purging(tags), budget)
         if purged.entries:
             self._sweep(tags)
+        self._buried(tags, purged)
         return b"%d" % purged.number
 
     async def _repair(self, budget: Budget, names: tuple[str, ...]) -> Missing:
