@@ -24,7 +24,7 @@ from rcache.stores.redis.fleet import RedisFleet, usable
 from rcache.stores.redis.line import Command
 from rcache.stores.redis.reach import Question, Reach
 from rcache.stores.redis.records import decode_record
-from rcache.stores.redis.scripts import JUDGE, SEQUENCE
+from rcache.stores.redis.scripts import SEQUENCE
 
 SLICE: Final = 1000  # keys of one step through them: about half a millisecond of Redis' time
 LOOK: Final = 1.0  # seconds that one look goes on through the keys
@@ -250,7 +250,7 @@ class RedisInspector(RedisFleet):
 
     # Entries as they are found
 
-    def _at(self, key: str, *command: str | int) -> Any:
+    def _at(self, key: str, *command: str | bytes | int) -> Any:
         return usable(self._reach.ask([Question(key.encode(), command)])[0])
 
     def _each(self, keys: Sequence[bytes], command: Callable[[bytes], Command]) -> list[Any]:
@@ -285,10 +285,10 @@ class RedisInspector(RedisFleet):
 
     def _judged(self, found: Sequence[_Seen]) -> list[EntryRow]:
         sequence = self._names.sequence
-        told = self._at(sequence, "EVALSHA", SEQUENCE.sha.decode(), 1, sequence)
+        told = self._at(sequence, "EVALSHA", SEQUENCE.sha, 1, sequence)
         epoch, number, seconds, microseconds = told
         now = int(seconds) + int(microseconds) / 1e6
-        questions = [question for each in found for question in _judges(each, epoch)]
+        questions = [question for each in found for question in self._judges(each, epoch)]
         verdicts = iter([usable(reply) for reply in self._reach.ask(questions)])
         hits = {item.entry: item.hits for item in self._top(RANKED)} if found else {}
         rows = []
@@ -303,6 +303,13 @@ class RedisInspector(RedisFleet):
                 state = state or usable_state(entry, now)
                 rows.append(entry_row(each.key, each.variant, entry, now, state, each.size, hits.get(name, 0)))
         return rows
+
+    def _judges(self, seen: _Seen, epoch: bytes) -> list[Question]:
+        start, judge = b"%d" % seen.entry.start.number, self._reach.judge.sha
+        return [
+            Question(guard.encode(), ("EVALSHA", judge, 2, guard, marks, epoch, start, *tags))
+            for guard, marks, *tags in seen.guards
+        ]
 
     def _state(self, seen: _Seen, verdicts: Sequence[Any], epoch: bytes, number: int) -> State | None:
         """Why the one rule forbids it; None where it may be used."""
@@ -320,14 +327,6 @@ class RedisInspector(RedisFleet):
 def _literal(text: str) -> str:
     """A text in a pattern, which stands for itself."""
     return _GLOB.sub(r"\\\1", text)
-
-
-def _judges(seen: _Seen, epoch: bytes) -> list[Question]:
-    start = b"%d" % seen.entry.start.number
-    return [
-        Question(guard.encode(), ("EVALSHA", JUDGE.sha.decode(), 2, guard, marks, epoch, start, *tags))
-        for guard, marks, *tags in seen.guards
-    ]
 
 
 def _is_of(material: bytes | None, is_wanted: Callable[[Key], bool]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from rcache.stores.redis.address import Way
 from rcache.stores.redis.line import Command, Line
-from rcache.stores.redis.scripts import JUDGE, SEQUENCE
+from rcache.stores.redis.scripts import JUDGE_HERE, SEQUENCE, Script
 
 PATIENCE: Final = 2.0  # seconds that one server may say nothing
 AT_ONCE: Final = 500  # commands that are sent together
@@ -24,6 +24,9 @@ class Question(NamedTuple):
 
 class Reach(Protocol):
     """Every server of the data. Raises BackendError where one cannot be reached."""
+
+    judge: Script
+    """What judges a start in one shard of tags."""
 
     def ask(self, questions: Sequence[Question]) -> list[Any]:
         """The replies; an error of Redis' own is one too."""
@@ -48,6 +51,8 @@ class Reach(Protocol):
 
 class OneReach:
     """One server, or the one that sentinels name."""
+
+    judge = JUDGE_HERE
 
     def __init__(self, way: Way) -> None:
         self._way = way
@@ -80,4 +85,4 @@ class OneReach:
 
 
 def _line(way: Way) -> Line:
-    return Line(way, (JUDGE, SEQUENCE), PATIENCE)
+    return Line(way, (JUDGE_HERE, SEQUENCE), PATIENCE)

@@ -65,6 +65,7 @@ ENTER: Final = script(read("enter"))
 RIGHTS: Final = script(read("rights"))
 REPORT: Final = script(read("report"))
 DEPART: Final = script(read("depart"))
+JUDGE_HERE: Final = script(read("judge"))
 
 # On a Cluster
 SEEK: Final = script(read("cluster/seek"))

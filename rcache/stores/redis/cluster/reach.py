@@ -21,6 +21,8 @@ _INHERITED: Final[list[object]] = []  # connections of a parent process: closing
 class ClusterReach:
     """Every master. A slot that has moved is asked for once more, where it went."""
 
+    judge = JUDGE
+
     def __init__(self, topology: Topology, routes: SyncRoutes) -> None:
         self._topology = topology
         self._routes = routes
