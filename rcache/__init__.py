@@ -10,6 +10,7 @@ from rcache.core.policy import Rule
 from rcache.current import invalidate, invalidate_sync, tag, touch, touch_sync, touch_table, touch_table_sync
 from rcache.dependencies import capture, depends_on, depends_on_table
 from rcache.engine.purge import Purged
+from rcache.settings import Settings
 
 __version__ = "0.1.0"
 
@@ -22,6 +23,7 @@ __all__ = [
     "Purged",
     "RCacheError",
     "Rule",
+    "Settings",
     "StrictError",
     "UnknownOutcome",
     "cached",

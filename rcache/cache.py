@@ -6,26 +6,24 @@ import asyncio
 import gc
 import os
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from rcache import signals
 from rcache.clock import Clock, SystemClock
 from rcache.core.changes import Change, row_tag, whole_table
-from rcache.core.checks import staleness
+from rcache.core.configuration import EMBEDDED, CacheSettings, cache_contradiction, shown_url
 from rcache.core.entry import Purge
 from rcache.core.errors import BackendError, ConfigurationError
 from rcache.core.reports import MOST_LISTED
 from rcache.core.schemes import NO_EFFECT, Effect
-from rcache.core.settings import seconds, size
 from rcache.core.tags import check_tag
 from rcache.engine.changes import Changes
 from rcache.engine.holds import Holds
 from rcache.engine.near_store import NearStore
-from rcache.engine.purge import OnOutage, Purged, Purger
+from rcache.engine.purge import Purged, Purger
 from rcache.engine.reading import note_write
 from rcache.engine.refresh import Refreshes
 from rcache.engine.single_flight import Flights, Turns
@@ -33,6 +31,7 @@ from rcache.engine.telemetry import Kind, Standing, Telemetry, described
 from rcache.engine.uncacheable import Uncacheable
 from rcache.engine.write import SyncWrite, Write
 from rcache.observing import observed
+from rcache.settings import CACHE, Settings, in_force
 from rcache.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -40,104 +39,61 @@ if TYPE_CHECKING:
 
     from rcache.ports import Inspector, Popularity, Store
 
-Near = Literal["fast", "strict"]
-
 _caches: weakref.WeakSet[Cache] = weakref.WeakSet()
 
 
 class Cache:
     """Entries, and the purges that reach them.
 
-    - `url`: `memory://` (embedded, in this process: the default), `redis://host:6379/0`, `unix:///path`,
-      `redis+sentinel://host:26379,other:26379/service/0`, `redis+cluster://host:7000,other:7001`, with `rediss` in place of
-      `redis` for TLS, or a ready `redis.asyncio` client. User and password stand before the hosts (`user:password@`), or the
-      password in a file that each connection reads anew (`?password_file=/run/secrets/redis`); sentinels have their own
-      (`?sentinel_password=`, `?sentinel_password_file=`). None takes RCACHE_URL from the environment.
-    - `namespace`: caches of one Redis with different namespaces know nothing of each other.
-    - `max_bytes`: bound of the embedded store; what was used least recently goes first.
-    - `max_body`: a response with a longer body passes through and is not stored.
-    - `max_variants`: entries kept per URL (and identity) that differ by Vary.
-    - `max_marks`: tags whose last purge is remembered; beyond it the oldest are forgotten, at the price of misses.
-    - `deadline`: seconds that all trips of one request may take together before the application answers without the cache.
-    - `purge_timeout`: seconds that `invalidate` waits for its purge to land while the store cannot be reached.
-    - `on_outage`: what it does then: `"proceed"` returns with `landed=False`, `"abort"` raises BackendError. Either way the
-      purge is sent until it lands, and this process serves nothing that carries its tags meanwhile. A `writing` block whose
-      tags cannot be held is entered all the same, or raises.
-    - `near`: entries kept in this process too, on Redis: hits then take no trip. `"fast"`: it learns of purges within
-      milliseconds, and within `near_lease` at most where it is cut off. `"strict"`: writers wait until every node knows; to be
-      set for everybody who writes, too. None: every hit asks Redis.
-    - `near_bytes`: bound of what is kept near; what is in use stays.
-    - `near_lease`: seconds that a node which hears nothing from Redis may go on serving what it keeps near. Like `commit_timeout`
-      the same for all who share a namespace.
-    - `max_pending`: tags whose purges wait for the store; beyond it the process serves nothing until everything is purged.
-    - `commit_timeout`: seconds that the longest COMMIT takes; a hold lives twice as long. The same for all who share a namespace.
-    - `wait`: seconds that a request waits for the run of another one that asks for the same, in this process or another
-      node; then it runs by itself. 0: nobody waits for another, not even in one process.
-    - `key_host`: whether the host is part of the key.
+    - `url`: `memory://` (embedded, in this process: the default), `redis://host:6379/0` and its kin, or a ready client or store.
+    - `settings`: what is in force where neither `url` nor a keyword says otherwise; None: what the environment and the file say.
+    - `clock`: for tests.
 
-    It opens by itself on first use. `await close()`, `async with` or the application's lifespan closes it; used again after
-    that, it opens again. Raises ConfigurationError for settings that cannot work.
+    Everything else is a setting by name: `Settings` says what each means. It opens by itself on first use. `await close()`,
+    `async with` or the application's lifespan closes it; used again after that, it opens again. Raises ConfigurationError for
+    settings that cannot work.
     """
 
     def __init__(
         self,
-        url: str | redis.asyncio.Redis | redis.asyncio.RedisCluster | None = None,
+        url: str | redis.asyncio.Redis | redis.asyncio.RedisCluster | Store | None = None,
         *,
-        namespace: str = "rcache",
-        max_bytes: int | str = "64MiB",
-        max_body: int | str = "1MiB",
-        max_variants: int = 32,
-        max_marks: int = 1_000_000,
-        deadline: float | str | timedelta = 0.05,
-        purge_timeout: float | str | timedelta = 2,
-        on_outage: OnOutage = "proceed",
-        near: Near | None = None,
-        near_bytes: int | str = "64MiB",
-        near_lease: float | str | timedelta = 2,
-        max_pending: int = 100_000,
-        commit_timeout: float | str | timedelta = 10,
-        wait: float | str | timedelta = 5,
-        key_host: bool = True,
+        settings: Settings | None = None,
         clock: Clock | None = None,
+        **given: Unpack[CacheSettings],
     ) -> None:
-        if on_outage not in ("proceed", "abort"):
-            raise ConfigurationError(f'on_outage={on_outage!r} must be "proceed" or "abort"')
-        if near not in (None, "fast", "strict"):
-            raise ConfigurationError(f'near={near!r} must be None, "fast" or "strict"')
+        self.settings = said = in_force(settings, given if url is None else {"url": url, **given}, CACHE, "Cache")
+        if (problem := cache_contradiction(said.said(CACHE))) is not None:
+            raise ConfigurationError(problem)
         self.clock = clock or SystemClock()
-        self.max_body = size(max_body, "max_body")
-        self.deadline = seconds(deadline, "deadline")
+        self.max_body = said.max_body
+        self.deadline = said.deadline
         # The timer that watches over it may be a tick late, and the answer is to be in time all the same.
-        self.allowance = 0.9 * self.deadline
-        self.wait = staleness(wait, "wait")
-        self.key_host = key_host
-        longest_commit = seconds(commit_timeout, "commit_timeout")
-        bounds = {
-            "max_variants": _count(max_variants, "max_variants", 1000),
-            "max_marks": _count(max_marks, "max_marks", 100_000_000),
-            "quarantine": 2 * longest_commit,  # what was lost may have been held for so long
-        }
-        nearness = Nearness(near, size(near_bytes, "near_bytes"), seconds(near_lease, "near_lease"))
-        self.store: Store = _store(url, namespace, size(max_bytes, "max_bytes"), bounds, nearness, self.clock)
+        self.allowance = 0.9 * said.deadline
+        self.wait = said.wait
+        self.key_host = said.key_host
+        self.store: Store = _store(said, self.clock)
         self.flights = Flights()
         self.turns = Turns()
         self.refreshes = Refreshes()
         self.uncacheable = Uncacheable(self.clock)
         self.telemetry = Telemetry(self.clock, self._standing)
         self.stats = self.telemetry.stats
-        self._near = nearness.mode
+        self._near = said.near
         self.inspector: Inspector
         self.inspector, self._reporter = observed(self.store, self.telemetry)
         self.store.watch_burials(self._buried)
         self._purger = Purger(
             self.store,
-            timeout=seconds(purge_timeout, "purge_timeout"),
-            on_outage=on_outage,
+            timeout=said.purge_timeout,
+            on_outage=said.on_outage,
             before=self.flights.detach,
-            max_pending=_count(max_pending, "max_pending", 100_000_000),
+            max_pending=said.max_pending,
         )
         self.journal = self._purger.journal
-        self.holds = Holds(self.store, self._purger, commit_timeout=longest_commit, clock=self.clock, told=self._told)
+        self.holds = Holds(
+            self.store, self._purger, commit_timeout=said.commit_timeout, clock=self.clock, told=self._told
+        )
         self.changes = Changes(self.flights.detach)
         self.is_open = False
         self.open()
@@ -374,37 +330,28 @@ def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check_tag(tag) for tag in tags))
 
 
-def _count(value: int, name: str, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise ConfigurationError(f"{name}={value!r} must be a whole number from 1 to {most:,}")
-    return value
-
-
-class Nearness(NamedTuple):
-    """What is kept in the process, before a store on Redis."""
-
-    mode: Near | None
-    max_bytes: int
-    lease: float  # seconds
-
-
-def _store(
-    url: Any, namespace: str, max_bytes: int, bounds: Mapping[str, Any], nearness: Nearness, clock: Clock
-) -> Store:
-    if url is None:
-        url = os.environ.get("RCACHE_URL") or "memory://"
+def _store(said: Settings, clock: Clock) -> Store:
+    url = said.url
+    bounds: dict[str, Any] = {
+        "max_variants": said.max_variants,
+        "max_marks": said.max_marks,
+        "quarantine": 2 * said.commit_timeout,  # what was lost may have been held for so long
+    }
     if isinstance(url, str) and url.startswith("memory:"):
-        if url != "memory://":
-            raise ConfigurationError(f"{url!r}: an embedded cache takes no address; write memory://")
-        return MemoryStore(max_bytes=max_bytes, clock=clock, **bounds)
+        if url != EMBEDDED:
+            raise ConfigurationError(f"{shown_url(url)}: an embedded cache takes no address; write {EMBEDDED}")
+        return MemoryStore(max_bytes=said.max_bytes, clock=clock, **bounds)
+    if hasattr(url, "at_hand"):  # somebody's own
+        ready: Store = url
+        return ready
     from rcache.stores.redis import open_store  # an embedded cache does not load the driver
 
-    is_strict = nearness.mode == "strict"
-    store = open_store(url, namespace=namespace, is_strict=is_strict, near_lease=nearness.lease, **bounds)
-    if nearness.mode is None:
+    is_strict = said.near == "strict"
+    store = open_store(url, namespace=said.namespace, is_strict=is_strict, near_lease=said.near_lease, **bounds)
+    if said.near is None:
         return store
     return NearStore(
-        store, store.log, max_bytes=nearness.max_bytes, lease=nearness.lease, is_strict=is_strict, clock=clock
+        store, store.log, max_bytes=said.near_bytes, lease=said.near_lease, is_strict=is_strict, clock=clock
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, Unpack
 
 from rcache.core.checks import Duration, TagSource
 from rcache.core.errors import ConfigurationError
-from rcache.core.policy import Options, Settings, options
+from rcache.core.policy import Options, RuleSettings, options
 
 MARK = "__rcache__"
 """The attribute that carries an endpoint's options; `functools.wraps` copies it to whatever wraps the endpoint."""
@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def cached(
-    ttl: Duration | None = None, tags: Iterable[TagSource] = (), **settings: Unpack[Settings]
+    ttl: Duration | None = None, tags: Iterable[TagSource] = (), **settings: Unpack[RuleSettings]
 ) -> Callable[[F], F]:
     """Answers of the endpoint are kept by the CacheMiddleware it runs under; without one, nothing changes.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Unpack, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,13 +14,14 @@ from rcache.asgi.replay import replay
 from rcache.asgi.routes import Routes
 from rcache.asgi.unsafe import Unsafe
 from rcache.cache import Cache
-from rcache.core.checks import Duration, KeyBy
+from rcache.core.configuration import MiddlewareSettings
 from rcache.core.entry import Entry
 from rcache.core.errors import ConfigurationError
 from rcache.core.invalidation import is_unsafe
 from rcache.core.policy import Rule, defaults
 from rcache.current import RequestScope, request_scope
 from rcache.engine.stats import Tally
+from rcache.settings import MIDDLEWARE, Settings, in_force
 
 logger = logging.getLogger("rcache")
 
@@ -31,25 +32,12 @@ ENDS = ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.star
 class CacheMiddleware:
     """Answers GET and HEAD from the cache where a rule or `@cached` says so. Pure ASGI; works anywhere in the stack.
 
-    - `cache`: None makes one from the environment (RCACHE_URL), embedded where that is not set.
+    - `cache`: None makes one of the same settings, embedded where nobody says where entries are.
     - `rules`: for applications whose endpoints cannot be decorated; the first whose path matches holds, and an endpoint's own
       `@cached` wins over all.
-    - `default_ttl`: freshness of rules that name none; with it, URLs without a rule are cached as well.
-    - `auto`: as for a rule, for all routes: every GET is cached whose answer is made of what can be followed. Needs `default_ttl`,
-      or `standard`.
-    - `strict`: for tests and development. StrictError is raised where an endpoint whose answer would be stored has read a header,
-      a cookie or the session that is not in the key, or, with `auto`, what cannot be followed.
-    - `standard`: URLs without a rule are cached by what their answers' own header fields say, as RFC 9111 has it.
-    - `profile="conformant"`: everything that the standards allow: `standard`, `heuristic`, an hour of `stale_on_error`,
-      `store_set_cookie`, and URLs without a rule to which a cookie is a header field like any other.
+    - `settings`: what is in force where no keyword says otherwise; None: what the environment and the file say.
 
-    What a rule leaves open is taken from here; see `cached` for what they mean:
-
-    - `query`, `cookies`, `key_by`, `guard`, `client_ttl` (None); `vary` (none), to which a rule's own are added;
-    - `heuristic` (False), `stale_while_revalidate` and `stale_on_error` (0 seconds), `timeout` and `hard_timeout` (None),
-      `early` (False), `jitter` (0 seconds), `store_set_cookie` (False), `forward_targeted` (True), `cache_groups` (False),
-      `compress` (None);
-    - `client_may_refresh`: None lets clients force a miss where no rule but `standard` applies.
+    Everything else is a setting by name: `Settings` says what each means, and `cached` what it does for one rule.
 
     An unsafe request that succeeds under a path which is cached purges its URL, and those that its answer names in Location
     and Content-Location (RFC 9111 §4.4). Every other request, and every URL without a rule, passes untouched. Rules are
@@ -62,29 +50,8 @@ class CacheMiddleware:
         cache: Cache | None = None,
         *,
         rules: Iterable[Rule] = (),
-        default_ttl: Duration | None = None,
-        auto: bool = False,
-        strict: bool = False,
-        profile: Literal["conformant"] | None = None,
-        standard: bool | None = None,
-        vary: Iterable[str] = (),
-        query: Iterable[str] | Literal["declared"] | None = None,
-        cookies: Iterable[str] | Literal["ignore"] | None = None,
-        key_by: KeyBy | None = None,
-        guard: Callable[..., Any] | None = None,
-        client_ttl: Duration | None = None,
-        heuristic: bool | None = None,
-        client_may_refresh: bool | None = None,
-        stale_while_revalidate: Duration | None = None,
-        stale_on_error: Duration | None = None,
-        timeout: Duration | None = None,
-        hard_timeout: Duration | None = None,
-        early: bool | float | None = None,
-        jitter: Duration | None = None,
-        store_set_cookie: bool | None = None,
-        forward_targeted: bool | None = None,
-        cache_groups: bool | None = None,
-        compress: bool | str | Iterable[str] | None = None,
+        settings: Settings | None = None,
+        **given: Unpack[MiddlewareSettings],
     ) -> None:
         if cache is not None and not isinstance(cache, Cache):
             raise ConfigurationError(f"cache={cache!r} is no Cache: write CacheMiddleware(app, cache=Cache(...))")
@@ -92,34 +59,11 @@ class CacheMiddleware:
         for rule in rules:
             if not isinstance(rule, Rule):
                 raise ConfigurationError(f'rules: {rule!r} is no Rule: write rules=[Rule("/path", ttl=60)]')
-        settings = defaults(
-            profile,
-            default_ttl=default_ttl,
-            auto=auto,
-            strict=strict,
-            standard=standard,
-            vary=vary,
-            query=query,
-            cookies=cookies,
-            key_by=key_by,
-            guard=guard,
-            client_ttl=client_ttl,
-            heuristic=heuristic,
-            client_may_refresh=client_may_refresh,
-            stale_while_revalidate=stale_while_revalidate,
-            stale_on_error=stale_on_error,
-            timeout=timeout,
-            hard_timeout=hard_timeout,
-            early=early,
-            jitter=jitter,
-            store_set_cookie=store_set_cookie,
-            forward_targeted=forward_targeted,
-            cache_groups=cache_groups,
-            compress=compress,
-        )
+        self.settings = in_force(settings, given, MIDDLEWARE, "CacheMiddleware")
+        settled = defaults(**cast("MiddlewareSettings", self.settings.said(MIDDLEWARE)))
         self.app = app
-        self.cache = cache if cache is not None else Cache()
-        self._routes = Routes(app, rules, settings, self.cache.stats.tally)
+        self.cache = cache if cache is not None else Cache(settings=self.settings)
+        self._routes = Routes(app, rules, settled, self.cache.stats.tally)
         self._passing = RequestScope(self.cache, None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

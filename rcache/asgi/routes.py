@@ -164,7 +164,7 @@ class Routes:
         label: str = "",
     ) -> Plan | None:
         """The plan of a rule for a route, made once. `path` and `label` are what it is called where no route is known."""
-        if not settings.enabled:
+        if not (settings.enabled and self._defaults.enabled):
             return None
         plan = self._plans.get((source, node))
         if plan is None:

@@ -6,13 +6,13 @@ here with the remedy, so that no request ever meets a contradictory rule.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypedDict, Unpack
 
 from rcache.core import checks
 from rcache.core.checks import Duration, KeyBy, TagSource
+from rcache.core.configuration import MiddlewareSettings, checked, late_timeout, middleware_contradiction, nearest
 from rcache.core.errors import ConfigurationError
 from rcache.core.settings import seconds
 from rcache.core.tags import Template
@@ -23,7 +23,7 @@ CONFORMANT_STALENESS: Final = 3600.0
 """Seconds past its freshness for which `profile="conformant"` answers for an application that fails (RFC 9111 §4.2.4)."""
 
 
-class Settings(TypedDict, total=False):
+class RuleSettings(TypedDict, total=False):
     """The settings of a rule that are given by name; see `cached` for what they mean."""
 
     auto: bool | None
@@ -85,24 +85,24 @@ class Options:
     enabled: bool = True
 
 
-def options(ttl: Duration | None = None, tags: Iterable[TagSource] = (), **settings: Unpack[Settings]) -> Options:
+def options(ttl: Duration | None = None, tags: Iterable[TagSource] = (), **settings: Unpack[RuleSettings]) -> Options:
     """The settings of a rule, or ConfigurationError naming what cannot work and what to write instead."""
     sources = checks.list_of(tags, "tags", (str, Callable))
-    checked = {name: _checked(name, value) for name, value in settings.items()}
+    values = {name: _checked(name, value) for name, value in settings.items()}
+    if (problem := late_timeout(values.get("timeout"), values.get("hard_timeout"))) is not None:
+        raise ConfigurationError(problem)
     return Options(
         ttl=None if ttl is None else seconds(ttl, "ttl"),
         templates=tuple(Template(source) for source in sources if isinstance(source, str)),
         callables=tuple(checks.checked_callable(source, "tags") for source in sources if not isinstance(source, str)),
-        **checked,
+        **values,
     )
 
 
 def _checked(name: str, value: Any) -> Any:
     check = _CHECKS.get(name)
     if check is None:
-        close = difflib.get_close_matches(name, ("ttl", "tags", *_CHECKS), 1)
-        meant = f"did you mean {close[0]}=?" if close else f"there are ttl, tags, {', '.join(_CHECKS)}"
-        raise ConfigurationError(f"{name}= is no setting of a rule: {meant}")
+        raise ConfigurationError(f"{name}= is no setting of a rule: {nearest(name, ('ttl', 'tags', *_CHECKS))}")
     return check(value)
 
 
@@ -148,6 +148,7 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
 class Defaults:
     """What a middleware says for rules that leave it open, and for URLs without a rule."""
 
+    enabled: bool = True
     ttl: float | None = None
     auto: bool = False
     strict: bool = False
@@ -173,72 +174,41 @@ class Defaults:
     are_cookies_ordinary: bool = False  # as to RFC 9111, to which Cookie is a field like any other
 
 
-def defaults(
-    profile: Literal["conformant"] | None = None,
-    *,
-    default_ttl: Duration | None = None,
-    auto: bool = False,
-    strict: bool = False,
-    standard: bool | None = None,
-    vary: Iterable[str] = (),
-    query: Iterable[str] | Literal["declared"] | None = None,
-    cookies: Iterable[str] | Literal["ignore"] | None = None,
-    key_by: KeyBy | None = None,
-    guard: Callable[..., Any] | None = None,
-    client_ttl: Duration | None = None,
-    heuristic: bool | None = None,
-    client_may_refresh: bool | None = None,
-    stale_while_revalidate: Duration | None = None,
-    stale_on_error: Duration | None = None,
-    timeout: Duration | None = None,
-    hard_timeout: Duration | None = None,
-    early: bool | float | None = None,
-    jitter: Duration | None = None,
-    store_set_cookie: bool | None = None,
-    forward_targeted: bool | None = None,
-    cache_groups: bool | None = None,
-    compress: bool | str | Iterable[str] | None = None,
-) -> Defaults:
+def defaults(**settings: Unpack[MiddlewareSettings]) -> Defaults:
     """A middleware's settings; what is None is as the profile has it. Raises ConfigurationError where one cannot work."""
-    if profile not in (None, "conformant"):
-        raise ConfigurationError(f'profile={profile!r}: there is "conformant", or leave it out')
-    conformant = profile is not None
+    said = checked(settings, MiddlewareSettings.__annotations__, "CacheMiddleware")
+    if (problem := middleware_contradiction(said)) is not None:
+        raise ConfigurationError(problem)
+    conformant = said.get("profile") is not None
 
-    def either(value: bool | None, name: str, otherwise: bool) -> bool:
-        return otherwise if value is None else checks.flag(value, name)
+    def either(name: str, otherwise: Any) -> Any:
+        value = said.get(name)
+        return otherwise if value is None else value
 
-    is_standard = either(standard, "standard", conformant)
-    if checks.flag(auto, "auto") and default_ttl is None and not is_standard:
-        raise ConfigurationError(
-            "auto=True needs default_ttl=, how long an answer is kept that no write flushes: write "
-            'CacheMiddleware(app, auto=True, default_ttl="1h"), or standard=True to keep only what says itself how long'
-        )
-    patience = CONFORMANT_STALENESS if conformant else 0.0
     return Defaults(
-        ttl=None if default_ttl is None else seconds(default_ttl, "default_ttl"),
-        auto=auto,
-        strict=checks.flag(strict, "strict"),
-        standard=is_standard,
-        vary=checks.header_names(vary),
-        query=checks.query_names(query),
-        cookies=checks.cookie_names(cookies),
-        key_by=checks.identity_source(key_by),
-        guard=None if guard is None else checks.checked_callable(guard, "guard"),
-        client_ttl=None if client_ttl is None else checks.whole_seconds(client_ttl),
-        heuristic=either(heuristic, "heuristic", conformant),
-        client_may_refresh=None
-        if client_may_refresh is None
-        else checks.flag(client_may_refresh, "client_may_refresh"),
-        stale_while_revalidate=checks.staleness(stale_while_revalidate or 0, "stale_while_revalidate"),
-        timeout=None if timeout is None else seconds(timeout, "timeout"),
-        hard_timeout=None if hard_timeout is None else seconds(hard_timeout, "hard_timeout"),
-        early=False if early is None else checks.earliness(early),
-        jitter=checks.staleness(jitter or 0, "jitter"),
-        stale_on_error=patience if stale_on_error is None else checks.staleness(stale_on_error, "stale_on_error"),
-        store_set_cookie=either(store_set_cookie, "store_set_cookie", conformant),
-        forward_targeted=either(forward_targeted, "forward_targeted", True),
-        cache_groups=False if cache_groups is None else checks.groups_flag(cache_groups),
-        compress=checks.kept_coding(compress),
+        enabled=either("enabled", True),
+        ttl=said.get("default_ttl"),
+        auto=either("auto", False),
+        strict=either("strict", False),
+        standard=either("standard", conformant),
+        vary=either("vary", ()),
+        query=checks.query_names(said.get("query")),
+        cookies=said.get("cookies"),
+        key_by=said.get("key_by"),
+        guard=said.get("guard"),
+        client_ttl=said.get("client_ttl"),
+        heuristic=either("heuristic", conformant),
+        client_may_refresh=said.get("client_may_refresh"),
+        stale_while_revalidate=either("stale_while_revalidate", 0.0),
+        stale_on_error=either("stale_on_error", CONFORMANT_STALENESS if conformant else 0.0),
+        timeout=said.get("timeout"),
+        hard_timeout=said.get("hard_timeout"),
+        early=either("early", False),
+        jitter=either("jitter", 0.0),
+        store_set_cookie=either("store_set_cookie", conformant),
+        forward_targeted=either("forward_targeted", True),
+        cache_groups=either("cache_groups", False),
+        compress=said.get("compress"),
         are_cookies_ordinary=conformant,
     )
 
@@ -271,7 +241,7 @@ class Rule:
     __slots__ = ("options", "path")
 
     def __init__(
-        self, path: str, ttl: Duration | None = None, tags: Iterable[TagSource] = (), **settings: Unpack[Settings]
+        self, path: str, ttl: Duration | None = None, tags: Iterable[TagSource] = (), **settings: Unpack[RuleSettings]
     ) -> None:
         if not isinstance(path, str) or not path.startswith("/"):
             raise ConfigurationError(f"Rule({path!r}): a path begins with '/', like '/reports/{{id}}'")

@@ -12,8 +12,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
+from rcache.core.configuration import OnOutage
 from rcache.core.entry import Purge
 from rcache.core.errors import BackendError
 from rcache.core.schemes import NO_EFFECT, Effect
@@ -24,7 +25,6 @@ from rcache.ports import Store
 
 logger = logging.getLogger("rcache")
 
-OnOutage = Literal["proceed", "abort"]
 T = TypeVar("T")
 
 REPLAYED = 10.0  # seconds: what landed so shortly before a failover may be missing where the new primary begins
