@@ -38,9 +38,11 @@ from tests.support import EPOCH, HandClock, RawClient
 
 @pytest.fixture(autouse=True)
 def _no_cache_left_over() -> None:
-    """Applications of earlier tests lie in reference cycles, and their caches with them."""
+    """Applications of earlier tests lie in reference cycles, and their caches with them; what is left was not closed there."""
     if len(_caches):
         gc.collect()
+        for left in list(_caches):
+            left.close_sync()
 
 
 @pytest.fixture
