@@ -38,8 +38,8 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Said]:
             continue
         name = variable.removeprefix(PREFIX).lower()
         if name not in CHECKS or variable != PREFIX + name.upper():
-            variables = [PREFIX + each.upper() for each in CHECKS]
-            raise ConfigurationError(f"{variable} in the environment is no setting: {nearest(variable, variables, '')}")
+            meant = nearest(name.upper(), map(str.upper, CHECKS), PREFIX + "{}")
+            raise ConfigurationError(f"{variable} in the environment is no setting: {meant}")
         if text := environment[variable].strip():
             said[name] = _checked(name, _as_written(name, text), f"environment {variable}")
     return said
@@ -108,7 +108,7 @@ def from_file() -> dict[str, Said]:
     said = {}
     for name, value in table.items():
         if name not in CHECKS:
-            raise ConfigurationError(f"{source}: {name} is no setting: {nearest(name, CHECKS, '')}")
+            raise ConfigurationError(f"{source}: {name} is no setting: {nearest(name, CHECKS, '{}')}")
         said[name] = _checked(name, tuple(value) if isinstance(value, list) else value, source)
     return said
 

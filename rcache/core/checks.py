@@ -137,7 +137,7 @@ def groups_flag(value: Any) -> bool:
 
 def staleness(value: Duration, name: str) -> float:
     """A duration in seconds that may be zero."""
-    return 0.0 if value == 0 and not isinstance(value, bool) else seconds(value, name)
+    return 0.0 if value in (0, "0") and not isinstance(value, bool) else seconds(value, name)
 
 
 def earliness(early: Any) -> bool | float:

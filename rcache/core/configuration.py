@@ -85,11 +85,15 @@ def checked(settings: Mapping[str, Any], known: Iterable[str], whose: str) -> di
     return {name: CHECKS[name](value, name) for name, value in settings.items()}
 
 
-def nearest(name: str, known: Iterable[str], mark: str = "=") -> str:
-    """What whoever wrote `name` may have meant; `mark` follows a name where it is written."""
+def nearest(name: str, known: Iterable[str], form: str = "{}=") -> str:
+    """What whoever wrote `name` may have meant; `form` is how a name is written there."""
     names = list(known)
     close = difflib.get_close_matches(name, names, 1)
-    return f"did you mean {close[0]}{mark}?" if close else f"there are {', '.join(names)}"
+    return (
+        f"did you mean {form.format(close[0])}?"
+        if close
+        else f"there are {', '.join(form.format(each).rstrip('=') for each in names)}"
+    )
 
 
 def cache_contradiction(settings: Mapping[str, Any]) -> str | None:
