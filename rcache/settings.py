@@ -37,7 +37,7 @@ class SettingRow(NamedTuple):
     source: str
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # what is not generated need not be compiled at import
 class Settings:
     """What is in force, checked: durations in seconds, sizes in bytes. `Settings.load()` asks code, environment and file.
 
@@ -186,7 +186,7 @@ class Settings:
     """The coding that bodies are kept in, once, while each client gets what it accepts. To be written as True, or codings
     in order of preference: `"zstd"`, `"br"` (`pip install 'rcache[compress]'`), `"gzip"`."""
 
-    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+    sources: Mapping[str, str] = field(default_factory=dict)
     """Who said what each setting is: `"code"`, `"default"`, `"environment RCACHE_NEAR"`, or the file's table."""
 
     def __post_init__(self) -> None:
@@ -229,6 +229,13 @@ class Settings:
     def rows(self) -> list[SettingRow]:
         """Every setting, in order, with its value and who said it; secrets are left out."""
         return [SettingRow(name, _shown(name, getattr(self, name)), self.sources[name]) for name in NAMES]
+
+    def __eq__(self, other: object) -> bool:
+        """The same settings, whoever said them."""
+        return isinstance(other, Settings) and all(getattr(self, name) == getattr(other, name) for name in NAMES)
+
+    def __hash__(self) -> int:
+        return hash(self.namespace)
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{row.name}={row.value!r}" for row in self.rows() if row.source != "default")
