@@ -20,13 +20,12 @@ name, else its class name in lower case. An identity of several parts is a tuple
 
 from __future__ import annotations
 
-import logging
 from inspect import iscoroutine
 from typing import Any
 
 from blinker import NamedSignal, Namespace
 
-logger = logging.getLogger("rcache")
+from rcache import logs
 
 _signals = Namespace()
 
@@ -44,8 +43,6 @@ def notify(signal: NamedSignal, sender: object, **details: Any) -> None:
             answer = receiver(sender, **details)
             if iscoroutine(answer):
                 answer.close()
-                logger.error(
-                    "%r is asynchronous, and receivers of %s are called without an event loop", receiver, signal.name
-                )
+                logs.RECEIVER_ASYNCHRONOUS.tell(receiver=repr(receiver), signal=signal.name)
         except Exception:
-            logger.exception("a receiver of %s raised", signal.name)
+            logs.RECEIVER_RAISED.tell(exc_info=True, signal=signal.name)

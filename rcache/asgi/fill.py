@@ -10,12 +10,12 @@ Where a former answer is to be validated, a 304 brings it back to life, and an a
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rcache import logs
 from rcache.asgi.errand import Errand
 from rcache.asgi.keeper import WRITTEN, Keeper
 from rcache.asgi.replay import replay, represented, selected
@@ -29,8 +29,6 @@ from rcache.core.validation import freshened, not_modified, not_modified_headers
 from rcache.current import request_scope
 from rcache.engine.reading import gathering
 from rcache.engine.single_flight import Ending
-
-logger = logging.getLogger("rcache")
 
 PATIENCE = 0.05
 """Seconds that those who wait for this flight are held by an answer of unknown length, until its first chunk tells more."""
@@ -93,7 +91,7 @@ class Fill:
         except Exception:
             if not self._is_covered and (self.has_sent or not await self._cover(None)):
                 raise
-            logger.exception("%s failed, and a stale answer covered for it", self._plan.label)
+            logs.COVERED.tell(exc_info=True, route=self._plan.label)
         finally:
             scope["headers"] = asked
             request_scope.reset(token)

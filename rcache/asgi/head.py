@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-
 from starlette.types import ASGIApp, Message, Receive, Send
 
+from rcache import logs
 from rcache.asgi.errand import Errand
 from rcache.asgi.keeper import Keeper
 from rcache.asgi.replay import replay
@@ -15,8 +14,6 @@ from rcache.core.reuse import ERRORS
 from rcache.core.validation import conditions, freshened, head_agrees, selects
 from rcache.current import request_scope
 from rcache.engine.reading import gathering
-
-logger = logging.getLogger("rcache")
 
 
 class Head:
@@ -43,7 +40,7 @@ class Head:
         except Exception:
             if not self._is_covered and (self._has_begun or not await self._cover(None)):
                 raise
-            logger.exception("%s failed, and a stale answer covered for it", self._errand.plan.label)
+            logs.COVERED.tell(exc_info=True, route=self._errand.plan.label)
         finally:
             request_scope.reset(token)
             if gathered is not None:

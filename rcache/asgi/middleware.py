@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from typing import Unpack, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rcache import logs
 from rcache.asgi.exchange import SEEN, Exchange
 from rcache.asgi.inquiry import plain_key
 from rcache.asgi.replay import replay
@@ -22,9 +22,6 @@ from rcache.core.policy import Rule, defaults
 from rcache.current import RequestScope, request_scope
 from rcache.engine.stats import Tally
 from rcache.settings import MIDDLEWARE, Settings, in_force
-
-logger = logging.getLogger("rcache")
-
 
 ENDS = ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed")
 
@@ -158,7 +155,7 @@ class CacheMiddleware:
                 try:
                     await self.cache.close()
                 except Exception:
-                    logger.exception("the cache could not be closed in order")
+                    logs.NOT_CLOSED.tell(exc_info=True)
             await send(message)
 
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date
@@ -16,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.types import Scope
 
+from rcache import logs
 from rcache.asgi.declared import Declared
 from rcache.core import cookies as cookie_fields
 from rcache.core.checks import is_async
@@ -29,8 +29,6 @@ from rcache.core.tags import TagError, Template, check_tag
 from rcache.core.targeted import REMEDY as TARGETED_REMEDY
 from rcache.core.vary import COOKIE
 from rcache.engine.stats import Tally
-
-logger = logging.getLogger("rcache")
 
 PathParams = Callable[[Scope], Mapping[str, Any]]
 
@@ -206,17 +204,13 @@ class Plan:
         if options.guard is not None and options.guard is not False:
             answer = await _called(options.guard, request)
             if answer is not None and not isinstance(answer, _TELLING):
-                logger.error(
-                    "guard returned a %s, which does not tell two requests apart for certain: return a str, a number, a UUID "
-                    "or None; the request bypasses the cache",
-                    type(answer).__name__,
-                )
+                self._tell_type_once(logs.GUARD_UNCLEAR, answer)
                 return None, False
             # With its type: 1 and "1" are two answers.
             told = None if answer is None else f"{type(answer).__qualname__}:{answer!r}"
             parts.append(None if told is None else told.encode("utf-8", "surrogatepass"))
         if callable(options.key_by):
-            key = _called_key(options.key_by, request)
+            key = self._called_key(options.key_by, request)
             if key is None:
                 return None, False
             parts.append(key)
@@ -224,6 +218,24 @@ class Plan:
             parts.append(_named_value(options.key_by, scope["headers"]))
         is_told = options.guard is not None or parts[-1] is not None
         return prefixed(parts), is_told
+
+    def _called_key(self, key_by: Callable[..., Any], request: Request) -> bytes | None:
+        try:
+            key = key_by(request)
+        except Exception:
+            logs.KEY_RAISED.tell(exc_info=True, route=self.label)
+            return None
+        if key is not None and not isinstance(key, str):
+            self._tell_type_once(logs.KEY_UNCLEAR, key)
+            return None
+        return None if key is None else key.encode("utf-8", "surrogatepass")
+
+    def _tell_type_once(self, message: logs.Message, value: object) -> None:
+        kind = type(value).__name__
+        told = f"{message.event} {kind}"
+        if told not in self._told:
+            self._told.add(told)
+            message.tell(route=self.label, type=kind)
 
     def request(self, scope: Scope) -> Request:
         """The request as callables see it: with the route's path parameters, without a body."""
@@ -260,7 +272,7 @@ class Plan:
         if remedy is not None and reason not in self._told and len(self._told) < MOST_TOLD:
             self._told.add(reason)
             said = f"{reason}: {detail}" if detail else reason
-            logger.warning("%s is not cached (%s): %s", self.label, said, remedy)
+            logs.NOT_CACHED.tell(route=self.label, reason=said, remedy=remedy)
 
 
 def _first(*said: Any) -> Any:
@@ -285,18 +297,6 @@ def _constant(options: Options) -> frozenset[str] | None:
 async def _called(guard: Callable[..., Any], request: Request) -> Any:
     answer = guard(request) if is_async(guard) else await run_in_threadpool(guard, request)
     return await answer if isawaitable(answer) else answer
-
-
-def _called_key(key_by: Callable[..., Any], request: Request) -> bytes | None:
-    try:
-        key = key_by(request)
-    except Exception:
-        logger.exception("key_by raised; the request bypasses the cache")
-        return None
-    if key is not None and not isinstance(key, str):
-        logger.error("key_by returned a %s, not a string or None; the request bypasses the cache", type(key).__name__)
-        return None
-    return None if key is None else key.encode("utf-8", "surrogatepass")
 
 
 def _named_value(key_by: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:

@@ -7,16 +7,14 @@ the hard one the run is cancelled. An answer that has begun is never cut.
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from starlette.types import ASGIApp, Receive, Send
 
+from rcache import logs
 from rcache.asgi.errand import Errand
 from rcache.asgi.fill import Fill
 from rcache.core.cache_status import forward
 from rcache.engine.single_flight import Ending
-
-logger = logging.getLogger("rcache")
 
 _LATE = b"The application did not answer in time.\n"
 
@@ -64,7 +62,7 @@ class Timed:
             try:
                 left = self._until - asyncio.get_running_loop().time()
                 if not await _ends(task, left if left < float("inf") else None):
-                    self._tell("is cancelled")
+                    self._tell()
             finally:
                 task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -77,7 +75,7 @@ class Timed:
         errand = self._errand
         if self._fill.has_sent:
             return False
-        self._tell("is cancelled")
+        self._tell()
         is_covered = await self._fill.cover_late()
         if not is_covered:
             self._fill.fall_silent()
@@ -96,10 +94,8 @@ class Timed:
             await send({"type": "http.response.body", "body": _LATE})
         return True
 
-    def _tell(self, what: str) -> None:
-        logger.warning(
-            "%s took longer than its hard timeout of %g seconds and %s", self._errand.plan.label, self._hard, what
-        )
+    def _tell(self) -> None:
+        logs.TOO_LATE.tell(route=self._errand.plan.label, seconds=self._hard)
 
 
 async def _ends(task: asyncio.Task[None], seconds: float | None) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rcache import logs
 from rcache.asgi.inquiry import Inquiry
 from rcache.asgi.plan import Plan
 from rcache.asgi.routes import Routes
@@ -17,8 +17,6 @@ from rcache.core.headers import RawHeaders, without
 from rcache.core.invalidation import invalidates, targets
 from rcache.core.tags import TagError
 from rcache.current import RequestScope, request_scope
-
-logger = logging.getLogger("rcache")
 
 
 class Unsafe:
@@ -56,7 +54,7 @@ class Unsafe:
         try:
             await self._passing.cache.purge(tuple(tags), cause="unsafe-request", changes=(self._name,))
         except BackendError as error:  # it is sent until it lands; the application's answer is what it is
-            logger.warning("what %s %s changed: %s", self._asked["method"], self._asked["path"], error)
+            logs.UNSAFE_NOT_PURGED.tell(method=self._asked["method"], path=self._asked["path"], error=str(error))
 
     @property
     def _name(self) -> str:
@@ -81,7 +79,7 @@ class Unsafe:
         try:
             return invalidated(headers)
         except TagError as error:
-            logger.warning("%s %s purges no group: %s", self._asked["method"], self._asked["path"], error)
+            logs.GROUPS_REFUSED.tell(method=self._asked["method"], path=self._asked["path"], error=str(error))
             return ()
 
     def _url_tag(self, scope: Scope) -> Iterator[str]:

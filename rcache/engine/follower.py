@@ -6,20 +6,18 @@ A thread, because a process may have several event loops, or a new one for each 
 from __future__ import annotations
 
 import contextlib
-import logging
 import secrets
 import threading
 import weakref
 from collections.abc import Iterator
 from typing import Final
 
+from rcache import logs
 from rcache.clock import Clock
 from rcache.core.errors import BackendError
 from rcache.core.log import Record
 from rcache.engine.near_cache import NearCache
 from rcache.ports import Log
-
-logger = logging.getLogger("rcache")
 
 RENEWALS: Final = 4  # per lease
 FIRST_PAUSE: Final = 0.05  # seconds between two attempts to follow, doubled up to LONGEST_PAUSE
@@ -126,11 +124,11 @@ class Follower:
             self.joined.clear()
             self._near.doubt()
         if isinstance(error, DoubtError):
-            logger.info("the near cache begins anew: %s", error)
+            logs.NEAR_ANEW.tell(error=str(error))
         elif not self._is_told:
             self._is_told = True
             unforeseen = None if isinstance(error, BackendError) else error
-            logger.warning("nothing is kept near until the log can be followed: %s", error, exc_info=unforeseen)
+            logs.NEAR_PAUSED.tell(exc_info=unforeseen, error=str(error))
 
     def pause(self) -> float:
         """Seconds until the next turn, where nothing could be read: none at first, then twice as many each time."""
@@ -166,7 +164,7 @@ def _run(follower_of: weakref.ref[Follower], log: Log, stopped: threading.Event)
     try:
         log.leave(node)
     except Exception as error:  # it is struck out when somebody waits for it
-        logger.debug("a node left without a word: %s", error)
+        logs.NODE_SILENT.tell(error=str(error))
     log.close()
 
 

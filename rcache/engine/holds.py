@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import secrets
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from rcache import logs
 from rcache.clock import Clock
 from rcache.core.errors import BackendError
 from rcache.core.schemes import NO_EFFECT, Effect, Schemes
@@ -28,8 +28,6 @@ from rcache.core.tags import listed
 from rcache.engine.purge import Purged, Purger
 from rcache.engine.renewals import Renewals
 from rcache.ports import Store
-
-logger = logging.getLogger("rcache")
 
 _TOO_SLOW = "it took so long that a COMMIT might outlive the hold"
 
@@ -166,9 +164,7 @@ class Hold:
     def _failed(self, error: BackendError) -> None:
         if self._holds.purger.on_outage == "abort":
             raise BackendError(f"{listed(self.tags)} cannot be held, so nothing is to be committed: {error}") from error
-        logger.warning(
-            "%s cannot be held: until they are purged, others may serve what this write changes", listed(self.tags)
-        )
+        logs.NOT_HELD.tell(tags=listed(self.tags))
         self._holds.renewals.add(self)  # it may come to be held before COMMIT
 
     # Afterwards

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from rcache import logs
 from rcache.core.entry import Purge
 from rcache.core.errors import BackendError
-
-logger = logging.getLogger("rcache")
 
 FIRST_PAUSE = 0.05  # seconds between two attempts, doubled up to LONGEST_PAUSE
 LONGEST_PAUSE = 1.0
@@ -88,10 +86,7 @@ class Journal:
             return Ticket(self._issued, self._entries)
 
     def _overflow(self) -> None:
-        logger.error(
-            "purges of more than %d tags wait for the store: nothing is served until everything has been purged",
-            self._bound,
-        )
+        logs.PURGES_OVERFLOW.tell(bound=self._bound)
         everything = _Wait(min(wait.earliest for wait in self.waiting.values()))
         everything.latest = self._issued
         self.waiting = {EVERYTHING: everything}
@@ -149,7 +144,7 @@ class Journal:
             self._closing = True
             self._hurry.set()
             if self.waiting:
-                logger.error("closed with %d purges that never landed: %s", len(self.waiting), list(self.waiting)[:20])
+                logs.PURGES_LOST.tell(count=len(self.waiting), tags=str(list(self.waiting)[:20]))
 
     def _run(self) -> None:
         pause = FIRST_PAUSE
@@ -164,7 +159,7 @@ class Journal:
                 purge = self._flush(self._timeout) if EVERYTHING in sent else self._send(list(sent), self._timeout)
             except Exception as error:
                 if not isinstance(error, BackendError):
-                    logger.exception("a purge failed in a way nobody foresaw; it is sent again")
+                    logs.PURGE_UNFORESEEN.tell(exc_info=True)
                 self._hurry.wait(pause)
                 self._hurry.clear()
                 pause = min(2 * pause, LONGEST_PAUSE)

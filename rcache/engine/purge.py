@@ -7,13 +7,13 @@ entry that carries one of the tags and was begun before.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from rcache import logs
 from rcache.core.configuration import OnOutage
 from rcache.core.entry import Purge
 from rcache.core.errors import BackendError
@@ -22,8 +22,6 @@ from rcache.core.tags import listed
 from rcache.engine.journal import Journal
 from rcache.engine.known import Known
 from rcache.ports import Store
-
-logger = logging.getLogger("rcache")
 
 T = TypeVar("T")
 
@@ -86,7 +84,7 @@ class Purger:
             try:
                 return await self._shielded(tags, transaction, effect)
             except BackendError as error:
-                logger.debug("purge of %s goes to the journal: %s", listed(tags), error)
+                logs.PURGE_JOURNALLED.tell(tags=listed(tags), error=str(error))
         ticket = self.journal.add(widest)
         patience = 0.0 if was_down else deadline - loop.time()
         purge = await self.journal.wait_async(ticket, patience) if patience > 0 else self.journal.landed(ticket)
@@ -110,7 +108,7 @@ class Purger:
                 further = self._store.purge_sync(more, self.timeout, *_ending(transaction)) if more else None
                 return self._landed(tags, effect, purge, more, further)
             except BackendError as error:
-                logger.debug("purge of %s goes to the journal: %s", listed(tags), error)
+                logs.PURGE_JOURNALLED.tell(tags=listed(tags), error=str(error))
         ticket = self.journal.add(widest)
         patience = 0.0 if was_down else max(0.0, deadline - time.monotonic())
         return self._outcome(widest, self.journal.wait(ticket, patience))
@@ -122,7 +120,7 @@ class Purger:
             try:
                 return _landed(tags, await self._store.soften(tags, self.timeout))
             except BackendError as error:
-                logger.debug("a soft purge of %s goes to the journal: %s", listed(tags), error)
+                logs.PURGE_JOURNALLED.tell(tags=listed(tags), error=str(error))
         return await self.purge(tags, wait=wait)
 
     def soften_sync(self, tags: tuple[str, ...], *, wait: bool = True) -> Purged:
@@ -132,7 +130,7 @@ class Purger:
             try:
                 return _landed(tags, self._store.soften_sync(tags, self.timeout))
             except BackendError as error:
-                logger.debug("a soft purge of %s goes to the journal: %s", listed(tags), error)
+                logs.PURGE_JOURNALLED.tell(tags=listed(tags), error=str(error))
         return self.purge_sync(tags, wait=wait)
 
     async def _purge(self, tags: tuple[str, ...], transaction: str, effect: Effect) -> Purged:
@@ -187,9 +185,7 @@ class Purger:
             raise BackendError(
                 f"the purge of {listed(tags)} has not landed: the store cannot be reached; it is sent until it lands"
             )
-        logger.warning(
-            "the purge of %s has not landed yet: the store cannot be reached; it is sent until it lands", listed(tags)
-        )
+        logs.PURGE_PENDING.tell(tags=listed(tags))
         return Purged(tags, 0, None, landed=False)
 
     async def _shielded(self, tags: tuple[str, ...], transaction: str, effect: Effect) -> Purged:

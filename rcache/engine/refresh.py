@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-logger = logging.getLogger("rcache")
+from rcache import logs
 
 MOST: Final = 64
 """Refreshes under way in one event loop; beyond that the stale answer is all there is until one ends."""
@@ -32,7 +31,7 @@ class Refreshes:
         def ended(task: asyncio.Task[None]) -> None:
             self._under_way.pop(place, None)
             if not task.cancelled() and (error := task.exception()) is not None:
-                logger.error("a refresh failed; the stale answer stays", exc_info=error)
+                logs.REFRESH_FAILED.tell(exc_info=error)
 
         task.add_done_callback(ended)
         return True

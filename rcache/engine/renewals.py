@@ -6,14 +6,13 @@ with and without one need the same.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Final, Protocol
 
-logger = logging.getLogger("rcache")
+from rcache import logs
 
 IDLE: Final = 10.0  # seconds that the thread stays when nothing is held: the next hold need not start it again
 
@@ -76,7 +75,7 @@ class Renewals:
             try:
                 task()
             except Exception as error:
-                logger.debug("a hold was not renewed, and is tried again: %s", error)
+                logs.HOLD_NOT_RENEWED.tell(error=str(error))
             with self._changed:
                 self._busy_with = None
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from rcache import logs
 from rcache.core.errors import BackendError, UnknownOutcome
 from rcache.core.tags import check_tag
 from rcache.engine.holds import Hold
 from rcache.engine.purge import Purged
-
-logger = logging.getLogger("rcache")
 
 
 class _Block:
@@ -72,7 +70,7 @@ class Write(_Block):
             try:
                 self.purged = await self.hold.leave()
             except BackendError as outage:  # told by what is being raised, and sent until it lands
-                logger.warning("%s", outage)
+                logs.PURGE_FAILED.tell(error=str(outage))
             except asyncio.CancelledError:
                 if not isinstance(error, asyncio.CancelledError):
                     raise
@@ -111,4 +109,4 @@ class SyncWrite(_Block):
             try:
                 self.purged = self.hold.leave_sync()
             except BackendError as outage:
-                logger.warning("%s", outage)
+                logs.PURGE_FAILED.tell(error=str(outage))

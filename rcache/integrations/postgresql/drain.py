@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
@@ -15,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from rcache import logs
 from rcache.cache import Cache, only_cache
 from rcache.core.errors import ConfigurationError
 from rcache.core.settings import seconds
@@ -22,8 +22,6 @@ from rcache.integrations.postgresql.listening import Listening
 from rcache.integrations.sqlalchemy.draining import Drained, drain_async, drain_sync
 from rcache.integrations.sqlalchemy.names import Names
 from rcache.integrations.sqlalchemy.outbox import Outbox
-
-logger = logging.getLogger("rcache")
 
 FIRST_PAUSE: Final = 0.1  # seconds after a failure, doubled up to LONGEST_PAUSE
 LONGEST_PAUSE: Final = 10.0
@@ -69,7 +67,7 @@ class Drain:
                         pause = FIRST_PAUSE
                         await (asyncio.sleep(poll) if ear is None else ear.wait(poll))
             except Exception as error:
-                logger.warning("the outbox is not followed; it is tried again in %.1f s: %r", pause, error)
+                logs.OUTBOX_NOT_FOLLOWED.tell(pause=pause, error=repr(error))
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 

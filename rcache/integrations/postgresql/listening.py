@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -12,9 +11,8 @@ from typing import Any, Final, Self
 from sqlalchemy import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from rcache import logs
 from rcache.integrations.postgresql.migration import OUTBOX
-
-logger = logging.getLogger("rcache")
 
 _AUTOCOMMIT: Final[Any] = {"isolation_level": "AUTOCOMMIT"}
 
@@ -76,7 +74,7 @@ class Listening:
             await self._listen(driver)
         except Exception as error:
             await self._execute("SELECT 1")  # raises where that is not about LISTEN
-            logger.warning("nobody can listen here, so the outbox is looked into now and then: %r", error)
+            logs.OUTBOX_NOT_HEARD.tell(error=repr(error))
 
     async def _listen(self, driver: Any) -> None:
         if hasattr(driver, "add_listener"):  # asyncpg

@@ -6,7 +6,6 @@ SAVEPOINT too. So the engine's own events are used, and the dialect's `do_commit
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -15,6 +14,7 @@ from sqlalchemy import Connection, CursorResult, Engine, Insert, Table, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.sql.visitors import iterate
 
+from rcache import logs
 from rcache.cache import Cache
 from rcache.core.changes import Change
 from rcache.integrations.sqlalchemy.criteria import certain
@@ -28,8 +28,6 @@ from rcache.integrations.sqlalchemy.statement import Statement, Vague, Written, 
 from rcache.integrations.sqlalchemy.states import begin_writing, commits_by_itself, in_transaction
 from rcache.integrations.sqlalchemy.target import Joiner, Target
 from rcache.integrations.sqlalchemy.telling import tell
-
-logger = logging.getLogger("rcache")
 
 FOLLOWED: Final = "_rcache_followed"
 """Where a dialect keeps who follows its engine: both go together."""
@@ -322,8 +320,7 @@ class Followed(Endings):
             self.table_level[vague.reason] = self.table_level.get(vague.reason, 0) + 1
             if sql not in self._told and len(self._told) < MOST_TOLD:
                 self._told.add(sql)
-                name = vague.table.name
-                logger.warning("everything about %r is flushed, not single rows (%s): %s", name, vague.reason, sql)
+                logs.WHOLE_TABLE.tell(table=vague.table.name, reason=vague.reason, statement=sql)
 
 
 def _shown(element: Any) -> str:

@@ -6,13 +6,13 @@ It lies on the database connection (`Connection.info`), so that sessions which s
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import partial
 from typing import Final, Protocol
 
+from rcache import logs
 from rcache.cache import Cache
 from rcache.core.changes import Change
 from rcache.core.errors import BackendError
@@ -20,8 +20,6 @@ from rcache.core.schemes import NO_EFFECT, Effect
 from rcache.current import current_reads, request_scope
 from rcache.engine.holds import Hold
 from rcache.integrations.sqlalchemy.waiting import carry_out
-
-logger = logging.getLogger("rcache")
 
 MOST_CHANGES: Final = 500
 """Changes of one table that a transaction remembers one by one."""
@@ -189,7 +187,7 @@ class Pending:
             try:
                 carry_out(self._is_async, *purges)
             except BackendError as outage:
-                logger.warning("%s", outage)
+                logs.PURGE_FAILED.tell(error=str(outage))
         self.forget()
         self.release()
 
@@ -249,7 +247,7 @@ class Pending:
                     carry_out(self._is_async, hold.leave, hold.leave_sync)
             except BackendError as outage:
                 has_landed = False
-                logger.warning("%s", outage)
+                logs.PURGE_FAILED.tell(error=str(outage))
             except asyncio.CancelledError as error:  # the purge has landed, or is journalled
                 has_landed = False
                 cancelled = error

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from typing import Final
 
-log = logging.getLogger("rcache")
+from rcache import logs
 
 FIRST_WAIT: Final = 0.25  # seconds from the failure to the first probe
 LONGEST_WAIT: Final = 2.0  # waits double up to this many seconds
@@ -46,7 +45,7 @@ class Breaker:
             self.is_open = True
             self._wait = FIRST_WAIT
             self._probe_at = time.monotonic() + FIRST_WAIT
-        log.warning("The cache is bypassed until Redis answers again: %s", reason)
+        logs.STORE_DOWN.tell(error=str(reason))
 
     def succeed(self) -> None:
         """Redis answered."""
@@ -56,4 +55,4 @@ class Breaker:
             if not self.is_open:
                 return
             self.is_open = False
-        log.warning("Redis answers again, the cache is used again")
+        logs.STORE_UP.tell()

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
+from rcache import logs
 from rcache.core.errors import BackendError
 from rcache.core.keys import RedisNames
 from rcache.core.lease import Word
@@ -20,8 +20,6 @@ from rcache.stores.redis import scripts
 from rcache.stores.redis.address import Way
 from rcache.stores.redis.news import News
 from rcache.stores.redis.steps import Step
-
-log = logging.getLogger("rcache")
 
 LASTS: Final = 2.0  # seconds
 RENEWED: Final = 0.5  # seconds between renewals
@@ -131,7 +129,7 @@ class LoopLeases:
                     if word is not None or lasts <= 0:
                         return word or Word.AGAIN
             except BackendError as error:
-                log.debug("nothing is heard of the node that makes an answer: %s", error)
+                logs.LEASE_UNHEARD.tell(error=str(error))
                 return Word.ALONE
         return None
 

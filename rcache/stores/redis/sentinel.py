@@ -10,7 +10,6 @@ no reason to give up a primary that answers; those that are silent may have, and
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ import redis
 from redis import asyncio as aredis
 from redis import exceptions as driver
 
+from rcache import logs
 from rcache.stores.redis.address import Address
 from rcache.stores.redis.failures import DRIVER_ERRORS
 from rcache.stores.redis.scripts import ENTER, pack
@@ -27,8 +27,6 @@ from rcache.stores.redis.urls import Watched
 
 LEASE: Final = 1.0  # seconds
 ASK_TIMEOUT: Final = 0.4  # seconds; a sentinel that is stopped accepts connections, and then says nothing
-
-log = logging.getLogger("rcache")
 
 
 class Spot(NamedTuple):
@@ -220,13 +218,13 @@ class Sentinels:
         winner, known = poll.winner, self._primary
         if winner is None and known is not None and poll.confirms(self._spot):
             self._sure_until = began + LEASE
-            log.info("The sentinels are of no help, Redis is used as it was: %s", poll.failure(self._place.service))
+            logs.SENTINELS_SILENT.tell(error=str(poll.failure(self._place.service)))
             return known
         # One sentinel suffices to begin, and to be led elsewhere; to stay where others may have left takes a majority.
         if winner is None or (winner == self._spot and not poll.confirms(winner)):
             raise poll.failure(self._place.service)
         if known is None or winner != self._spot:
-            log.info("The sentinels name %s:%d as the primary of %s", winner.host, winner.port, self._place.service)
+            logs.PRIMARY_NAMED.tell(host=winner.host, port=winner.port, service=self._place.service)
             known = self._primary = self._place.server.at(winner.host, winner.port)
             self._spot = winner
             self._settled_at = _now() + LEASE

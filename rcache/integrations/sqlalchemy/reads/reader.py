@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -10,6 +9,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, Engine, Table, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
+from rcache import logs
 from rcache.current import gathering
 from rcache.engine.reading import note_write
 from rcache.integrations.sqlalchemy.images import OWN
@@ -20,8 +20,6 @@ from rcache.integrations.sqlalchemy.reads.plan import Plan, plan_of, plan_of_wor
 from rcache.integrations.sqlalchemy.reads.sessions import look, sessions
 from rcache.integrations.sqlalchemy.reads.trial import is_familiar
 from rcache.integrations.sqlalchemy.target import Target
-
-logger = logging.getLogger("rcache")
 
 MOST_TEXTS: Final = 1000
 """Texts whose plans are kept."""
@@ -106,7 +104,7 @@ class Reader:
         try:
             return plan_of(compiled, self)
         except Exception as problem:
-            logger.warning("what this statement reads is told by its words alone (%r): %s", problem, sql)
+            logs.BY_WORDS.tell(error=repr(problem), statement=sql)
             return plan_of_words(sql, self)
 
     def _by_words(self, sql: str) -> Plan:
@@ -123,7 +121,7 @@ class Reader:
         try:
             return self._named_views(connection)
         except SQLAlchemyError:
-            logger.warning("what is read is not cached: the database does not tell its views", exc_info=True)
+            logs.VIEWS_UNKNOWN.tell(exc_info=True)
             return None
 
     def _named_views(self, connection: Connection) -> frozenset[str]:

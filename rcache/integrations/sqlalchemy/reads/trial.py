@@ -6,7 +6,6 @@ statements are told by their words alone: every table that they name.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
@@ -14,11 +13,10 @@ from typing import Any
 from sqlalchemy import Column, Dialect, ForeignKey, Integer, MetaData, Table, exists, func, or_, select
 from sqlalchemy.orm import joinedload, registry, relationship
 
+from rcache import logs
 from rcache.core.reads import Reads
 from rcache.core.schemes import Scheme
 from rcache.integrations.sqlalchemy.reads.plan import plan_of
-
-logger = logging.getLogger("rcache")
 
 _familiar: dict[tuple[str, type[Any]], bool] = {}
 
@@ -30,10 +28,7 @@ def is_familiar(dialect: Dialect) -> bool:
         problem = _problem(dialect)
         _familiar[key] = problem is None
         if problem is not None:
-            logger.error(
-                "this SQLAlchemy is not as rcache knows it (%s): what queries depend on is told by the tables that they name alone",
-                problem,
-            )
+            logs.UNFAMILIAR.tell(error=problem)
     return _familiar[key]
 
 
