@@ -11,6 +11,8 @@ from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Scope
 
+from rcache import testing
+
 PATIENCE = 30.0
 """Seconds after which what has not come is missing: only a test that fails waits this long."""
 
@@ -18,29 +20,11 @@ EPOCH = 1_800_000_000.0
 """Where a hand clock starts: a moment in January 2027."""
 
 
-class HandClock:
-    """Time that passes only when a test says so."""
+class HandClock(testing.HandClock):
+    """Time that passes only when a test says so, from a moment that is the same in each run."""
 
     def __init__(self, now: float = EPOCH) -> None:
-        self.now = now
-        self.elapsed = 0.0
-
-    def time(self) -> float:
-        """Seconds since the epoch."""
-        return self.now
-
-    def monotonic(self) -> float:
-        """Seconds since the clock was made."""
-        return self.elapsed
-
-    def boottime(self) -> float:
-        """The same: nothing is suspended."""
-        return self.elapsed
-
-    def advance(self, seconds: float) -> None:
-        """Lets `seconds` pass on all clocks."""
-        self.now += seconds
-        self.elapsed += seconds
+        super().__init__(now)
 
 
 @dataclass

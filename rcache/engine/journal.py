@@ -131,6 +131,12 @@ class Journal:
             self._listeners.discard(listener)
         return self.landed(ticket)
 
+    def hurry(self, timeout: float) -> bool:
+        """Sends what waits at once; whether all of it has landed within `timeout` seconds. Blocks the thread."""
+        with self._changed:
+            self._hurry.set()
+            return self._changed.wait_for(lambda: not self.waiting, timeout)
+
     def close(self, timeout: float) -> None:
         """Gives what waits one more chance of `timeout` seconds; what has not landed by then is given up, and logged.
 

@@ -110,6 +110,11 @@ class MemoryStore:
     def __len__(self) -> int:
         return len(self._used)
 
+    @property
+    def start(self) -> Start:
+        """What a fill that begins now is stored under."""
+        return self._start
+
     # Reading
 
     def at_hand(self, key: Key) -> AtHand | None:
@@ -164,6 +169,16 @@ class MemoryStore:
 
     async def lease(self, ask: Ask, names: tuple[str, ...], budget: Budget) -> None:
         """There are no other nodes."""
+
+    def usable(self) -> set[Key]:
+        """Of which URLs (and identities) a look-up would find something fresh: for tests, which look at all that is kept."""
+        now = self._time()
+        with self._lock:
+            return {
+                slot.key
+                for slot in list(self._used)
+                if now < slot.plain_until and self._refusal(slot.entry) is None and self._softened(slot.entry) is None
+            }
 
     # The one rule
 

@@ -1,0 +1,52 @@
+"""An application's own cache, embedded and empty while a test lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from starlette.types import ASGIApp
+
+from rcache.asgi.middleware import CacheMiddleware
+from rcache.cache import Cache
+from rcache.clock import Clock
+from rcache.core.configuration import EMBEDDED
+from rcache.core.errors import ConfigurationError
+
+
+@contextmanager
+def embedded(cache: Cache | ASGIApp, clock: Clock | None = None) -> Iterator[Cache]:
+    """In this block the cache, of whatever URL, is an empty one in this process that goes by `clock`; afterwards it is as before.
+
+    It stays the same object with the same settings, so that whoever holds it need not be told: the middleware, tracked engines,
+    the application's modules. `cache` may be the application in whose stack a CacheMiddleware stands. Raises ConfigurationError
+    where there is none.
+    """
+    meant = cache if isinstance(cache, Cache) else _cache_of(cache)
+    before = dict(meant.__dict__)
+    Cache.__init__(meant, EMBEDDED, settings=meant.settings, clock=clock)
+    # Whoever was told of this cache's transactions and tables goes on being told, also of those that come in the block.
+    meant.changes.tables = before["changes"].tables
+    meant.changes.transactions = before["changes"].transactions
+    try:
+        yield meant
+    finally:
+        meant.close_sync()
+        meant.__dict__.clear()
+        meant.__dict__.update(before)
+        if meant.is_open:
+            meant.is_open = False
+            meant.open()
+
+
+def _cache_of(app: Any) -> Cache:
+    seen: list[Any] = []
+    while app is not None and app not in seen:
+        if isinstance(app, CacheMiddleware):
+            return app.cache
+        seen.append(app)
+        if getattr(app, "middleware_stack", app) is None:  # Starlette makes it when the first request comes
+            app.middleware_stack = app.build_middleware_stack()
+        app = getattr(app, "middleware_stack", None) or getattr(app, "app", None)
+    raise ConfigurationError(f"{seen[0]!r} has no CacheMiddleware in its stack: hand its Cache to embedded()")

@@ -1,0 +1,104 @@
+"""Asserts what a block of a test purged."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from blinker import ANY
+
+from rcache import signals
+from rcache.cache import Cache, only_cache
+from rcache.core.errors import ConfigurationError
+from rcache.core.keys import URL_TAG, Key, canonical_query
+from rcache.stores.memory import MemoryStore
+
+
+class Purges:
+    """What was purged so far. `tags` in order, each once; those that stand for a URL are left out."""
+
+    def __init__(self) -> None:
+        self.tags: list[str] = []
+
+    def note(self, sender: object, *, tags: Iterable[str], **_: Any) -> None:
+        """What the signal `tags_invalidated` calls."""
+        self.tags += [tag for tag in dict.fromkeys(tags) if not tag.startswith(URL_TAG) and tag not in self.tags]
+
+
+@contextmanager
+def assert_purged_by(
+    *tags: str, urls: Iterable[str] = (), exactly: bool = False, cache: Cache | None = None
+) -> Iterator[Purges]:
+    """What the block does purges each of `tags`, and what was kept of each of `urls`; `exactly`: and nothing else.
+
+    A URL is a path with its query, whatever the host, or absolute; something of it has to be in the cache when the block
+    begins, an embedded one. Purges of every cache of the process count, or of `cache` alone. With neither tags nor URLs,
+    `exactly` says that nothing is purged. Raises AssertionError after the block, which tells what was purged instead.
+    """
+    wanted = [urls] if isinstance(urls, str) else list(urls)
+    store = _store(cache) if wanted else None
+    before = {} if store is None else _named(store.usable())
+    for url in wanted:
+        if not any(_is_meant(url, key) for key in before):
+            kept = ", ".join(before.values()) or "nothing"
+            raise AssertionError(f"nothing of {url} was kept when the block began, but {kept}: ask for it before")
+    purges = Purges()
+    with signals.tags_invalidated.connected_to(purges.note, sender=ANY if cache is None else cache):
+        yield purges
+    after = {} if store is None else _named(store.usable())
+    lost = {key: name for key, name in before.items() if key not in after}
+    problems = [*_tags_amiss(tags, purges.tags, exactly), *_urls_amiss(wanted, before, lost, exactly)]
+    if problems:
+        raise AssertionError("\n".join(problems))
+
+
+def _store(cache: Cache | None) -> MemoryStore:
+    meant = only_cache() if cache is None else cache
+    store = getattr(meant.store, "store_behind", meant.store)
+    store = getattr(store, "memory", store)  # of a fleet
+    if not isinstance(store, MemoryStore):
+        raise ConfigurationError(
+            "urls= looks into an embedded cache: put rcache.testing.embedded(cache) around the test"
+        )
+    return store
+
+
+def _tags_amiss(wanted: Iterable[str], purged: list[str], exactly: bool) -> Iterator[str]:
+    missing = [tag for tag in dict.fromkeys(wanted) if tag not in purged]
+    more = [tag for tag in purged if tag not in set(wanted)] if exactly else []
+    for tag in missing:
+        close = difflib.get_close_matches(tag, purged, 1)
+        yield f"{tag!r} was not purged" + (f"; {close[0]!r} was, which is another tag" if close else "")
+    if more:
+        yield f"purged as well: {more}"
+    if missing:
+        yield f"purged: {purged}" if purged else "nothing was purged: does the block commit, or call invalidate()?"
+
+
+def _urls_amiss(wanted: list[str], before: dict[Key, str], lost: dict[Key, str], exactly: bool) -> Iterator[str]:
+    for url in wanted:
+        kept = [name for key, name in before.items() if key not in lost and _is_meant(url, key)]
+        if kept:
+            yield f"what is kept of {url} was not purged"
+    if exactly and wanted:
+        more = [name for key, name in lost.items() if not any(_is_meant(url, key) for url in wanted)]
+        if more:
+            yield f"flushed as well: {', '.join(more)}"
+
+
+def _named(keys: Iterable[Key]) -> dict[Key, str]:
+    return {key: _target(key) for key in keys}
+
+
+def _target(key: Key) -> str:
+    return (key.path + (b"?" + key.query if key.query else b"")).decode("latin-1")
+
+
+def _is_meant(url: str, key: Key) -> bool:
+    parts = urlsplit(url)
+    if parts.scheme and (parts.scheme, parts.netloc.encode()) != (key.scheme, key.host):
+        return False
+    return (parts.path.encode(), canonical_query(parts.query.encode())) == (key.path, key.query)
