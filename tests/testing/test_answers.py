@@ -30,6 +30,7 @@ from rcache.testing import (
 PAIRS = {
     "hit": "rcache; hit; ttl=57",
     "stale": "rcache; hit; ttl=-3",
+    "ending": "rcache; hit; ttl=0",
     "stored": "rcache; fwd=miss; stored",
     "collapsed": "rcache; fwd=miss; collapsed",
     "streamed": "rcache; fwd=miss",
@@ -43,8 +44,8 @@ PAIRS = {
     "none": "",
 }
 PASSING: dict[Any, set[str]] = {
-    assert_hit: {"hit"},
-    assert_stale: {"stale", "covered", "late"},
+    assert_hit: {"hit", "ending"},
+    assert_stale: {"stale", "ending", "covered", "late"},
     assert_miss: {"stored", "collapsed", "streamed", "validated", "private", "asked", "unread"},
     assert_not_cached: {"private", "cookie", "unread", "none"},
 }
