@@ -398,6 +398,11 @@ for _source in (signals.entity_saved, signals.entity_deleted):
     _source.connect(_on_entity_changed)
 
 
+def open_caches() -> list[Cache]:
+    """Those of this process that were not closed."""
+    return list(_caches)
+
+
 def only_cache() -> Cache:
     """The one cache of this process; ConfigurationError where there is none, or more than one."""
     caches = list(_caches)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from blinker import ANY
 
 from rcache import signals
-from rcache.cache import Cache, only_cache
+from rcache.cache import Cache, open_caches
 from rcache.core.errors import ConfigurationError
 from rcache.core.keys import URL_TAG, Key, canonical_query
 from rcache.stores.memory import MemoryStore
@@ -39,8 +39,8 @@ def assert_purged_by(
     `exactly` says that nothing is purged. Raises AssertionError after the block, which tells what was purged instead.
     """
     wanted = [urls] if isinstance(urls, str) else list(urls)
-    store = _store(cache) if wanted else None
-    before = {} if store is None else _named(store.usable())
+    stores = _stores(open_caches() if cache is None else [cache]) if wanted else []
+    before = _kept(stores)
     for url in wanted:
         if not any(_is_meant(url, key) for key in before):
             kept = ", ".join(before.values()) or "nothing"
@@ -48,22 +48,29 @@ def assert_purged_by(
     purges = Purges()
     with signals.tags_invalidated.connected_to(purges.note, sender=ANY if cache is None else cache):
         yield purges
-    after = {} if store is None else _named(store.usable())
+    after = _kept(stores)
     lost = {key: name for key, name in before.items() if key not in after}
     problems = [*_tags_amiss(tags, purges.tags, exactly), *_urls_amiss(wanted, before, lost, exactly)]
     if problems:
         raise AssertionError("\n".join(problems))
 
 
-def _store(cache: Cache | None) -> MemoryStore:
-    meant = only_cache() if cache is None else cache
-    store = getattr(meant.store, "store_behind", meant.store)
-    store = getattr(store, "memory", store)  # of a fleet
-    if not isinstance(store, MemoryStore):
+def _stores(caches: Iterable[Cache]) -> list[MemoryStore]:
+    found = []
+    for cache in caches:
+        store = getattr(cache.store, "store_behind", cache.store)
+        store = getattr(store, "memory", store)  # of a fleet
+        if isinstance(store, MemoryStore) and store not in found:
+            found.append(store)
+    if not found:
         raise ConfigurationError(
             "urls= looks into an embedded cache: put rcache.testing.embedded(cache) around the test"
         )
-    return store
+    return found
+
+
+def _kept(stores: Iterable[MemoryStore]) -> dict[Key, str]:
+    return {key: _target(key) for store in stores for key in store.usable()}
 
 
 def _tags_amiss(wanted: Iterable[str], purged: list[str], exactly: bool) -> Iterator[str]:
@@ -87,10 +94,6 @@ def _urls_amiss(wanted: list[str], before: dict[Key, str], lost: dict[Key, str],
         more = [name for key, name in lost.items() if not any(_is_meant(url, key) for url in wanted)]
         if more:
             yield f"flushed as well: {', '.join(more)}"
-
-
-def _named(keys: Iterable[Key]) -> dict[Key, str]:
-    return {key: _target(key) for key in keys}
 
 
 def _target(key: Key) -> str:

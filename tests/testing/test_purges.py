@@ -57,12 +57,12 @@ def test_a_block_that_purges_what_it_should_passes(client: TestClient):
         client.put("/books/1")
 
 
-def test_urls_are_told_apart_by_their_query_and_may_name_their_host(client: TestClient):
-    with assert_purged_by(urls=["http://testserver/books/1?page=3"]):
+def test_urls_are_told_apart_by_their_query_and_may_name_their_host(cache: Cache, client: TestClient):
+    with assert_purged_by(urls=["http://testserver/books/1?page=3"], cache=cache):
         client.put("/books/1")
     for absent in ("/books/1", "/books/2?page=4", "http://elsewhere/books/2?page=3"):
         told = r"nothing of .* was kept when the block began, but /books/2\?page=3"
-        with pytest.raises(AssertionError, match=told), assert_purged_by(urls=[absent]):
+        with pytest.raises(AssertionError, match=told), assert_purged_by(urls=[absent], cache=cache):
             pass
 
 
