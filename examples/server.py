@@ -21,10 +21,17 @@ class ServerError(Exception):
 class Server:
     """Serves `application` ("module:name") on a free port of 127.0.0.1.
 
-    `environment` is added to this process's own; None removes a variable.
+    `environment` is added to this process's own; None removes a variable. `folder` is where it runs.
     """
 
-    def __init__(self, application: str, *options: str, environment: dict[str, str | None] | None = None) -> None:
+    def __init__(
+        self,
+        application: str,
+        *options: str,
+        environment: dict[str, str | None] | None = None,
+        folder: Path = ROOT,
+    ) -> None:
+        self.folder = folder
         self.command = [sys.executable, "-m", "uvicorn", application, *options, "--port", "0", "--no-access-log"]
         merged = os.environ | {"PYTHONUNBUFFERED": "1"} | (environment or {})
         self.environment = {name: value for name, value in merged.items() if value is not None}
@@ -33,7 +40,12 @@ class Server:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            self.command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            self.command,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self._announced: Future[int] = Future()
         self._reader = Thread(target=self._read, daemon=True)

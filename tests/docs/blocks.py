@@ -7,8 +7,8 @@ anywhere. What an example rests on and the reader has seen often enough stands i
     engine = create_engine("sqlite://")
     -->
 
-So does what is asserted after it. A comment runs where it stands. Pages take from the suite what they name: `redis_url`,
-`postgres_url` (an empty database), `folder` (an empty one).
+So does what is asserted after it. A comment runs where it stands. Pages take from the suite what they name: `redis_url`, and
+`postgres_url` (an empty database). They run in an empty folder.
 """
 
 from __future__ import annotations

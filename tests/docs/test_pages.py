@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import tomllib
 import traceback
@@ -51,13 +50,15 @@ def given(page: Path, request: pytest.FixtureRequest) -> dict[str, Any]:
         database = f"docs_{uuid4().hex}"
         server.create_database(database)
         names["postgres_url"] = server.url(database=database)
-    if re.search(r"\bfolder\b", text):
-        names["folder"] = request.getfixturevalue("tmp_path")
     return names
 
 
 @pytest.mark.parametrize("page", having("python"))
-async def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, request: pytest.FixtureRequest) -> None:
+async def test_the_python_of_a_page_runs_from_top_to_bottom(
+    page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RCACHE_URL", raising=False)
     module = ModuleType(f"rcache_page_{page.stem.replace('-', '_')}")
     space = module.__dict__
     space.update(given(page, request))
