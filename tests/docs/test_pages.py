@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
 import tomllib
@@ -23,7 +24,12 @@ from tests.docs.blocks import ROOT, blocks, pages, run
 
 ALL = {page: list(blocks(page)) for page in pages()}
 HAND_WRITTEN = {ROOT / "README.md"}  # tests/test_readme.py runs what it shows
-READERS: dict[str, Callable[[str], object]] = {"toml": tomllib.loads, "json": json.loads, "yaml": yaml.safe_load}
+READERS: dict[str, Callable[[str], object]] = {
+    "toml": tomllib.loads,
+    "json": json.loads,
+    "yaml": yaml.safe_load,
+    "py": ast.parse,  # Python that is not ours to run: another library's side of a comparison
+}
 AS_TEXT = {"sql", "http", "text", "html", "ini", "lua", "sh"}
 """Languages of what is shown and not checked. `text` is what a program printed or is typed into another one."""
 
@@ -55,7 +61,11 @@ def given(page: Path, request: pytest.FixtureRequest) -> dict[str, Any]:
 
 @pytest.mark.parametrize("page", having("python"))
 async def test_the_python_of_a_page_runs_from_top_to_bottom(
-    page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    page: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RCACHE_URL", raising=False)
@@ -64,9 +74,14 @@ async def test_the_python_of_a_page_runs_from_top_to_bottom(
     space.update(given(page, request))
     sys.modules[module.__name__] = module  # where annotations are looked up
     try:
+        printed = ""
         for block in ALL[page]:
             if block.language == "python":
                 await run(block, space)
+                printed += capsys.readouterr().out
+            elif block.language == "text" and printed:
+                assert (str(block), block.code) == (str(block), printed)
+                printed = ""
     except Exception as error:
         if (place := where(error, page)) is None:
             raise
