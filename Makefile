@@ -8,7 +8,7 @@ RUN := .venv/bin/python -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo serve test lint redis-server postgresql mariadb wrk long chaos soak fleet bench docs clean
+.PHONY: help demo serve test lint redis-server postgresql mariadb wrk long chaos soak fleet bench docs release-check clean
 
 help:
 	@echo "make demo    see it work: a shop, its cache, and a story in the terminal"
@@ -20,6 +20,7 @@ help:
 	@echo "make fleet   how many nodes one log carries (minutes)"
 	@echo "make bench   how fast it is, beside a bare application and other caches"
 	@echo "make docs    the documentation as a site, in site/"
+	@echo "make release-check   build what would be released, and run the README's first application from it alone"
 	@echo "make lint    lint, types and floors alone"
 	@echo "make clean   remove the environment and everything made here"
 
@@ -62,6 +63,9 @@ bench: redis-server postgresql wrk .venv/bench.installed
 docs: .venv/dev.installed
 	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet
 	@echo "The documentation is in site/: open site/index.html"
+
+release-check: .venv/dev.installed
+	@$(RUN) scripts.release_check $(INTERPRETERS)
 
 redis-server:
 	@scripts/require redis-server redis-server redis

@@ -21,7 +21,8 @@ class ServerError(Exception):
 class Server:
     """Serves `application` ("module:name") on a free port of 127.0.0.1.
 
-    `environment` is added to this process's own; None removes a variable. `folder` is where it runs.
+    `environment` is added to this process's own; None removes a variable. It runs in
+    `folder`, on the interpreter `python`.
     """
 
     def __init__(
@@ -30,9 +31,10 @@ class Server:
         *options: str,
         environment: dict[str, str | None] | None = None,
         folder: Path = ROOT,
+        python: str = sys.executable,
     ) -> None:
         self.folder = folder
-        self.command = [sys.executable, "-m", "uvicorn", application, *options, "--port", "0", "--no-access-log"]
+        self.command = [python, "-m", "uvicorn", application, *options, "--port", "0", "--no-access-log"]
         merged = os.environ | {"PYTHONUNBUFFERED": "1"} | (environment or {})
         self.environment = {name: value for name, value in merged.items() if value is not None}
         self.printed: list[str] = []

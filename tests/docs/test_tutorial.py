@@ -19,5 +19,7 @@ def test_each_step_prints_what_the_page_says(tmp_path: Path, redis_server: Redis
 
 
 def test_what_differs_from_time_to_time_is_masked_and_nothing_else() -> None:
-    assert masked("date: a\nage: 3\ncache-status: rcache; hit; ttl=3597") == "date:\nage:\ncache-status: rcache; hit; ttl="
+    assert (
+        masked("date: a\nage: 3\ncache-status: rcache; hit; ttl=3597") == "date:\nage:\ncache-status: rcache; hit; ttl="
+    )
     assert masked("cache-status: rcache; fwd=miss; stored") == "cache-status: rcache; fwd=miss; stored"
