@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 from uuid import uuid4
+from weakref import WeakSet
 
 import pytest
 import yaml
@@ -68,6 +69,7 @@ async def test_the_python_of_a_page_runs_from_top_to_bottom(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("rcache.cache._caches", WeakSet())  # a page's cache is the only one of its process
     monkeypatch.delenv("RCACHE_URL", raising=False)
     module = ModuleType(f"rcache_page_{page.stem.replace('-', '_')}")
     space = module.__dict__
