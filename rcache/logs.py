@@ -234,6 +234,12 @@ NODE_SILENT: Final = Message(
     "a node left without a word: %(error)s",
     "nothing: it is struck out when somebody waits for it",
 )
+COUNTS_UNTOLD: Final = Message(
+    "counts.untold",
+    INFO,
+    "what is counted here cannot be told to others: %(error)s",
+    "as store.down; where Redis answers otherwise, see that its user may write the keys of nodes: rcache doctor",
+)
 LEASE_UNHEARD: Final = Message(
     "lease.unheard",
     DEBUG,

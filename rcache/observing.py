@@ -26,8 +26,11 @@ class _Looking(Inspector, Protocol):
 def observed(store: Store, telemetry: Telemetry) -> tuple[Inspector, Reporter | None]:
     """What looks into the store, and what tells others; None where there are no others."""
     behind = store.store_behind if isinstance(store, NearStore) else store
-    if isinstance(behind, MemoryStore):
-        return MemoryInspector(behind, LocalFleet(telemetry)), None
+    embedded = getattr(behind, "embedded", behind)  # what keeps the entries of a fleet in a test
+    if isinstance(embedded, MemoryStore):
+        return MemoryInspector(embedded, LocalFleet(telemetry)), None
+    if not hasattr(behind, "inspector"):  # somebody's own store: what is counted is shown, and none of its entries
+        return MemoryInspector(MemoryStore(), LocalFleet(telemetry)), None
     shared = cast("_Shared", behind)
     inspector = shared.inspector()
     telemetry.heirs.append(inspector.forget_parent)

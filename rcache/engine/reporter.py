@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from rcache import logs
 from rcache.core.errors import BackendError
 from rcache.core.history import together
 from rcache.core.reports import Report, busiest
 from rcache.engine.telemetry import INTERVAL, MOST_WAITING, Telemetry
 from rcache.ports import Board
-
-logger = logging.getLogger("rcache")
 
 PATIENCE: Final = 5.0  # seconds that a close leaves the last report
 
@@ -80,7 +78,7 @@ class _Work:
             if self._late is None and self._tell():  # where Redis is gone nobody is to wait for it at a close
                 self._board.depart(self._node)
         except Exception as error:
-            logger.debug("a node left without a word: %s", error)
+            logs.NODE_SILENT.tell(error=str(error))
         finally:
             self._board.close()
 
@@ -98,7 +96,7 @@ class _Work:
             if self._is_told:
                 self._is_told = False
                 unforeseen = None if isinstance(error, BackendError) else error
-                logger.info("what is counted here cannot be told to others: %s", error, exc_info=unforeseen)
+                logs.COUNTS_UNTOLD.tell(exc_info=unforeseen, error=str(error))
         else:
             self._late, self._is_told = None, True
         return True

@@ -13,6 +13,7 @@ from rcache.cache import Cache
 from rcache.clock import Clock
 from rcache.core.configuration import EMBEDDED
 from rcache.core.errors import ConfigurationError
+from rcache.observing import observed
 
 
 @contextmanager
@@ -20,8 +21,8 @@ def embedded(cache: Cache | ASGIApp, clock: Clock | None = None) -> Iterator[Cac
     """In this block the cache, of whatever URL, is an empty one in this process that goes by `clock`; afterwards it is as before.
 
     It stays the same object with the same settings, so that whoever holds it need not be told: the middleware, tracked engines,
-    the application's modules. `cache` may be the application in whose stack a CacheMiddleware stands. Raises ConfigurationError
-    where there is none.
+    the application's modules. Its counters begin at nothing. `cache` may be the application in whose stack a CacheMiddleware
+    stands. Raises ConfigurationError where there is none.
     """
     meant = cache if isinstance(cache, Cache) else _cache_of(cache)
     before = dict(meant.__dict__)
@@ -29,10 +30,17 @@ def embedded(cache: Cache | ASGIApp, clock: Clock | None = None) -> Iterator[Cac
     # Whoever was told of this cache's transactions and tables goes on being told, also of those that come in the block.
     meant.changes.tables = before["changes"].tables
     meant.changes.transactions = before["changes"].transactions
+    # Routes that were read before count where they did, and nobody tells Redis of it.
+    telemetry = meant.telemetry = before["telemetry"]
+    meant.stats = telemetry.stats
+    meant.stats.reset()
+    heard, heirs = telemetry.heard, list(telemetry.heirs)
+    meant.inspector, meant._reporter = observed(meant.store, telemetry)
     try:
         yield meant
     finally:
         meant.close_sync()
+        telemetry.heard, telemetry.heirs = heard, heirs
         meant.__dict__.clear()
         meant.__dict__.update(before)
         if meant.is_open:

@@ -42,8 +42,8 @@ def assert_purged_by(
     stores = _stores(open_caches() if cache is None else [cache]) if wanted else []
     before = _kept(stores)
     for url in wanted:
-        if not any(_is_meant(url, key) for key in before):
-            kept = ", ".join(before.values()) or "nothing"
+        if not any(_is_meant(url, key) for _, key in before):
+            kept = ", ".join(sorted(set(before.values()))) or "nothing"
             raise AssertionError(f"nothing of {url} was kept when the block began, but {kept}: ask for it before")
     purges = Purges()
     with signals.tags_invalidated.connected_to(purges.note, sender=ANY if cache is None else cache):
@@ -59,7 +59,7 @@ def _stores(caches: Iterable[Cache]) -> list[MemoryStore]:
     found = []
     for cache in caches:
         store = getattr(cache.store, "store_behind", cache.store)
-        store = getattr(store, "memory", store)  # of a fleet
+        store = getattr(store, "embedded", store)  # of a fleet
         if isinstance(store, MemoryStore) and store not in found:
             found.append(store)
     if not found:
@@ -69,8 +69,12 @@ def _stores(caches: Iterable[Cache]) -> list[MemoryStore]:
     return found
 
 
-def _kept(stores: Iterable[MemoryStore]) -> dict[Key, str]:
-    return {key: _target(key) for store in stores for key in store.usable()}
+Kept = dict[tuple[int, Key], str]
+"""What is kept, in which of the stores: caches of other applications, or of tests before, may hold the same URLs."""
+
+
+def _kept(stores: Iterable[MemoryStore]) -> Kept:
+    return {(number, key): _target(key) for number, store in enumerate(stores) for key in store.usable()}
 
 
 def _tags_amiss(wanted: Iterable[str], purged: list[str], exactly: bool) -> Iterator[str]:
@@ -85,15 +89,16 @@ def _tags_amiss(wanted: Iterable[str], purged: list[str], exactly: bool) -> Iter
         yield f"purged: {purged}" if purged else "nothing was purged: does the block commit, or call invalidate()?"
 
 
-def _urls_amiss(wanted: list[str], before: dict[Key, str], lost: dict[Key, str], exactly: bool) -> Iterator[str]:
+def _urls_amiss(wanted: list[str], before: Kept, lost: Kept, exactly: bool) -> Iterator[str]:
     for url in wanted:
-        kept = [name for key, name in before.items() if key not in lost and _is_meant(url, key)]
-        if kept:
+        held = {number for number, key in before if _is_meant(url, key)}
+        still = {number for number, key in before if (number, key) not in lost and _is_meant(url, key)}
+        if held == still:
             yield f"what is kept of {url} was not purged"
     if exactly and wanted:
-        more = [name for key, name in lost.items() if not any(_is_meant(url, key) for url in wanted)]
+        more = [name for (_, key), name in lost.items() if not any(_is_meant(url, key) for url in wanted)]
         if more:
-            yield f"flushed as well: {', '.join(more)}"
+            yield f"flushed as well: {', '.join(sorted(set(more)))}"
 
 
 def _target(key: Key) -> str:

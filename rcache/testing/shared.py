@@ -67,7 +67,7 @@ class Way:
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self.memory = shared.memory
+        self.embedded = shared.memory
         self.is_cut = False
 
     @property
@@ -78,7 +78,7 @@ class Way:
     def _reach(self) -> MemoryStore:
         if self.is_cut:
             raise BackendError("this node is cut off from the store (Fleet.partition)")
-        return self.memory
+        return self.embedded
 
     def at_hand(self, key: Key) -> None:
         """Nothing: asking takes a trip."""
@@ -170,6 +170,10 @@ class Way:
 
     def watch_epoch(self, changed: Callable[[], None]) -> None:
         """The store of a fleet loses nothing while it stands."""
+
+    def watch_burials(self, buried: Callable[[Sequence[str], Purge], None]) -> None:
+        """As the store has it."""
+        self.embedded.watch_burials(buried)
 
     async def aclose(self) -> None:
         """Others may still use the store."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import pytest
 from fastapi import FastAPI, Request
 from starlette.responses import PlainTextResponse, Response
@@ -97,8 +100,11 @@ def test_an_applications_own_cache_is_embedded_and_empty_for_a_while():
             assert_miss(client.get("/page"))
             with assert_purged_by("page", urls=["/page"]):
                 client.delete("/page")
+            assert (cache.stats.hits, cache.stats.misses) == (1, 2)
+            assert [node.near for node in asyncio.run(cache.inspector.nodes())] == [None]
     assert cache.store is store
     assert cache.stats is stats
+    assert "rcache-telemetry" not in {thread.name for thread in threading.enumerate()}, "nobody is told of it"
     assert cache.is_open
     cache.close_sync()
     with embedded(cache):
