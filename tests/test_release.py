@@ -29,7 +29,11 @@ def test_the_sdist_and_the_wheel_are_whole(built: tuple[Path, Path]) -> None:
     assert {"rcache/py.typed", "rcache/stores/redis/lua/lookup.lua", "mkdocs.yml"} <= tracked
     assert release_check.missing(*built, tracked) == []
     with zipfile.ZipFile(built[1]) as wheel:
-        assert {name.split("/")[0] for name in wheel.namelist()} == {"rcache", f"rcache-{PROJECT['version']}.dist-info"}
+        assert {name.split("/")[0] for name in wheel.namelist()} == {
+            "pytest_rcache.py",
+            "rcache",
+            f"rcache-{PROJECT['version']}.dist-info",
+        }
 
 
 def test_the_wheel_runs_the_first_application(built: tuple[Path, Path], tmp_path: Path) -> None:
