@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import weakref
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from rcache.engine.telemetry import INTERVAL, MOST_WAITING, Telemetry
 from rcache.ports import Board
 
 PATIENCE: Final = 5.0  # seconds that a close leaves the last report
+AT_EXIT: Final = 1.0  # seconds that the end of the process leaves it
+
+_REPORTERS: weakref.WeakSet[Reporter] = weakref.WeakSet()
 
 
 class Reporter:
@@ -25,6 +29,7 @@ class Reporter:
         """`board` makes a way to where it is told."""
         self._telemetry = telemetry
         self._make_board = board
+        _REPORTERS.add(self)
         telemetry.heard = self.wake
         telemetry.heirs.append(self._begin)  # the thread is not there, and its connection is the parent's
         self._begin()
@@ -51,13 +56,21 @@ class Reporter:
                 self._thread = threading.Thread(target=work.run, name="rcache-telemetry", daemon=True)
                 self._thread.start()
 
-    def stop(self) -> None:
-        """Tells what is left, and ends. Blocks; begins again when it is woken."""
+    def stop(self, patience: float = PATIENCE) -> None:
+        """Tells what is left, and ends. Blocks for so many seconds at most; begins again when it is woken."""
         with self._lock:
             thread, self._thread = self._thread, None
             self._stopped.set()
         if thread is not None and thread is not threading.current_thread():
-            thread.join(PATIENCE)
+            thread.join(patience)
+
+
+@atexit.register
+def _tell_all() -> None:
+    """A script that purges and ends without a close is to leave its events, too."""
+    for reporter in list(_REPORTERS):
+        if reporter.is_awake:
+            reporter.stop(AT_EXIT)
 
 
 class _Work:
