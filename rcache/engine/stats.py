@@ -18,8 +18,9 @@ Outcome = Literal["hits", "stale", "misses", "passes"]
 MOST_ROUTES: Final = 200
 """Routes that are told apart; those beyond count under one name."""
 
-CLOSELY: Final = 32  # hits of a second, and route, that are looked at one by one
-MOST_SKIPPED: Final = 128  # hits that one which is looked at speaks for, at most
+CLOSELY: Final = 16  # hits of a second, and route, that are looked at one by one
+LESS_SO: Final = 4  # looks after which half as many of those that follow are looked at
+MOST_SKIPPED: Final = 1024  # hits that one which is looked at speaks for, at most
 
 
 class Hub(Protocol):
@@ -134,8 +135,7 @@ class Tally:
         if now - self._second >= 1.0:
             self._second, self._looked, self._step = now, 0, 1
         self._looked += 1
-        if self._looked >= CLOSELY:
-            self._looked = 0
+        if self._looked >= CLOSELY and self._looked % LESS_SO == 0:
             self._step = min(2 * self._step, MOST_SKIPPED)
         self.look_at = self.hits + self._step
 
