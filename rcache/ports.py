@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 from rcache.core.entry import AtHand, Entry, Found, Missing, Purge
+from rcache.core.jobs import Job, Lane, QueueView
 from rcache.core.keys import Key
 from rcache.core.lease import Word
 from rcache.core.log import Head, Record
@@ -342,4 +344,54 @@ class Inspector(Fleet, Protocol):
 
     async def last_purge(self, tags: Sequence[str]) -> Event | None:
         """The last purge, soft purge or flush that reached what carries one of `tags`, as far as events go back."""
+        ...
+
+
+class Queue(Protocol):
+    """Jobs that any process adds and some process runs: each once, and again where whoever ran it died.
+
+    A job whose process was killed begins anew within half a minute, so that each is to be written to be run twice. All but
+    `serve` raise BackendError where the queue cannot be reached.
+    """
+
+    async def add(self, job: Job) -> bool:
+        """Whether it will run. False: one of its key waits or runs, or has ended less than `apart` seconds ago.
+
+        Raises ConfigurationError for a job that is too long.
+        """
+        ...
+
+    async def view(self) -> QueueView:
+        """What waits, what ran and what failed. Bounded in size, whatever the length of the queue."""
+        ...
+
+    async def pause(self, lane: Lane | None = None) -> None:
+        """Nothing more begins in the lane (None: in either), in any process, until `resume`; what runs goes on. Adding does too."""
+        ...
+
+    async def resume(self, lane: Lane | None = None) -> None:
+        """What `pause` has stopped goes on."""
+        ...
+
+    async def serve(
+        self,
+        run: Callable[[Job], Awaitable[Job | None]],
+        told: asyncio.Event,
+        *,
+        lanes: Collection[Lane],
+        concurrency: int,
+        is_worker: bool,
+    ) -> None:
+        """Runs jobs, `concurrency` per lane at most, until `told` to end, and returns once those under way have ended.
+
+        The job that `run` returns, if it does, is added once the key of the one that ran is free: whoever finds that things
+        have changed while it ran, when adding was refused, returns its job again. What it raises is an attempt that failed;
+        UnknownJobError says that nobody knows the function. While the queue cannot be reached it waits for it.
+
+        `is_worker`: counts as a process of the role in every view.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Lets go of everything that belongs to the running loop."""
         ...
