@@ -10,6 +10,7 @@ from rcache.core.policy import Rule
 from rcache.current import invalidate, invalidate_sync, tag, touch, touch_sync, touch_table, touch_table_sync
 from rcache.dependencies import capture, depends_on, depends_on_table
 from rcache.engine.purge import Purged
+from rcache.jobs import enqueue, job, scheduled
 from rcache.settings import Settings
 
 __version__ = "0.1.0"
@@ -30,8 +31,11 @@ __all__ = [
     "capture",
     "depends_on",
     "depends_on_table",
+    "enqueue",
     "invalidate",
     "invalidate_sync",
+    "job",
+    "scheduled",
     "signals",
     "tag",
     "touch",

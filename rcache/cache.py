@@ -29,15 +29,17 @@ from rcache.engine.refresh import Refreshes
 from rcache.engine.single_flight import Flights, Turns
 from rcache.engine.telemetry import Kind, Standing, Telemetry, described
 from rcache.engine.uncacheable import Uncacheable
+from rcache.engine.work import APPLICATION, Functions, Work
 from rcache.engine.write import SyncWrite, Write
 from rcache.observing import observed
+from rcache.queues.memory import MemoryQueue
 from rcache.settings import CACHE, Settings, in_force
 from rcache.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     import redis.asyncio
 
-    from rcache.ports import Inspector, Popularity, Store
+    from rcache.ports import Inspector, Popularity, Queue, Store
 
 _caches: weakref.WeakSet[Cache] = weakref.WeakSet()
 
@@ -73,6 +75,8 @@ class Cache:
         self.wait = said.wait
         self.key_host = said.key_host
         self.store: Store = _store(said, self.clock)
+        self._queue: Queue | None = None
+        self.functions = Functions(APPLICATION)
         self.flights = Flights()
         self.turns = Turns()
         self.refreshes = Refreshes()
@@ -209,6 +213,21 @@ class Cache:
             )
         return is_joined
 
+    @property
+    def queue(self) -> Queue:
+        """Where jobs wait: on the cache's Redis, in its namespace; embedded, in this process.
+
+        Raises ConfigurationError where a package for that is missing.
+        """
+        if self._queue is None:
+            self._queue = _queue(self.settings, self.clock)
+        return self._queue
+
+    @property
+    def work(self) -> Work:
+        """What runs jobs and schedules in this process: those of the application, and of `functions`."""
+        return Work(self.queue, self.functions, self.clock)
+
     def forbids(self, tags: tuple[str, ...]) -> str | None:
         """Why this process serves nothing that carries one of the tags, whatever the store says."""
         if self.journal.waiting and self.journal.blocks(tags):
@@ -276,6 +295,8 @@ class Cache:
         """Lets go of connections and, embedded, of all entries. Purges under way are waited for, refreshes are cancelled."""
         self._leave()
         await self.refreshes.aclose()
+        if self._queue is not None:
+            await self._queue.aclose()
         await self._purger.aclose()
         if self._reporter is not None and self._reporter.is_awake:
             await asyncio.to_thread(self._reporter.stop)
@@ -353,6 +374,14 @@ def _store(said: Settings, clock: Clock) -> Store:
     return NearStore(
         store, store.log, max_bytes=said.near_bytes, lease=said.near_lease, is_strict=is_strict, clock=clock
     )
+
+
+def _queue(said: Settings, clock: Clock) -> Queue:
+    if said.url == EMBEDDED or hasattr(said.url, "at_hand"):
+        return MemoryQueue(clock)
+    from rcache.queues.redis import open_queue
+
+    return open_queue(said.url, said.namespace, clock)
 
 
 def tag_name(sender: Any) -> str:

@@ -365,6 +365,10 @@ class Queue(Protocol):
         """What waits, what ran and what failed. Bounded in size, whatever the length of the queue."""
         ...
 
+    async def workers(self) -> int:
+        """How many processes of the role serve it. Where there are none, the web processes do."""
+        ...
+
     async def pause(self, lane: Lane | None = None) -> None:
         """Nothing more begins in the lane (None: in either), in any process, until `resume`; what runs goes on. Adding does too."""
         ...

@@ -210,6 +210,11 @@ def _copied(value: Any) -> Any:
 
 # What tools show
 
+Outcome = Literal["done", "again", "failed", "late", "unknown"]
+"""`again`: it raised and will be run again. `late`: dropped, for its ttl. `unknown`: dropped, as nobody knows the function."""
+
+OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
+
 
 @dataclass(frozen=True, slots=True)
 class LaneRow:
@@ -233,8 +238,7 @@ class RunRow:
     ended: float  # seconds since the epoch
     seconds: float
     attempt: int  # 1: the first
-    outcome: Literal["done", "again", "failed", "late", "unknown"]
-    """`again`: it raised and will be run again. `late`: dropped, for its ttl. `unknown`: dropped, as nobody knows the function."""
+    outcome: Outcome
     error: str | None  # what it raised, in one line
     node: str  # host and pid
 
@@ -255,11 +259,7 @@ class QueueView:
 
     lanes: tuple[LaneRow, ...]
     workers: int  # processes of the role; 0: the web processes run the jobs
-    done: int  # since the queue was made
-    again: int
-    failed: int
-    late: int
-    unknown: int
+    counts: Mapping[Outcome, int]  # runs since the queue was made; each outcome is there
     failures: tuple[RunRow, ...] = ()  # the last ones, newest first
     runs: tuple[RunRow, ...] = ()  # likewise, whatever became of them
     schedules: tuple[ScheduleRow, ...] = ()

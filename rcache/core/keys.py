@@ -177,6 +177,16 @@ class RedisNames:
         self.news = f"rc:{{{namespace}}}:news"
         self.fleet = f"rc:{{{namespace}}}:fleet"
         self.events = f"rc:{{{namespace}}}:events"
+        self.queue = f"rc:{{{namespace}}}"  # what the queue's library puts before its own names, after streaq:
+        self.workers = f"rc:{{{namespace}}}:queue:workers"
+        self.paused = f"rc:{{{namespace}}}:queue:paused"
+        self.counts = f"rc:{{{namespace}}}:queue:counts"
+        self.runs = f"rc:{{{namespace}}}:queue:runs"
+        self.failures = f"rc:{{{namespace}}}:queue:failures"
+
+    def apart(self, job: str) -> str:
+        """A job of this key has ended, and others are kept apart from it; `job` is a digest."""
+        return f"rc:{{{self.namespace}}}:queue:apart:{job}"
 
     def node(self, node: str) -> str:
         """What a node counted, as it told last."""
