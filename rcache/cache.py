@@ -75,6 +75,7 @@ class Cache:
         self.wait = said.wait
         self.key_host = said.key_host
         self.store: Store = _store(said, self.clock)
+        self.role: Literal["web", "worker"] = "web"
         self._queue: Queue | None = None
         self.functions = Functions(APPLICATION)
         self.flights = Flights()
@@ -430,6 +431,16 @@ for _source in (signals.entity_saved, signals.entity_deleted):
 def open_caches() -> list[Cache]:
     """Those of this process that were not closed."""
     return list(_caches)
+
+
+def caches_that_run_jobs() -> list[Cache]:
+    """The open caches of this process whose jobs it may run."""
+    found = [cache for cache in open_caches() if cache.settings.run_jobs]
+    if len(found) > 1:  # applications that are gone leave caches in reference cycles
+        found.clear()
+        gc.collect()
+        found = [cache for cache in open_caches() if cache.settings.run_jobs]
+    return found
 
 
 def only_cache() -> Cache:

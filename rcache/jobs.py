@@ -26,7 +26,7 @@ def job(function: F | None = None, *, name: str | None = None) -> Any:
     """
 
     def mark(function: F) -> F:
-        APPLICATION.add(name or _default_name(function), function)
+        APPLICATION.add(_default_name(function) if name is None else name, function)
         return function
 
     return mark if function is None else mark(function)
@@ -54,7 +54,7 @@ def scheduled(
     schedule = made(cron, every, tz)
 
     def mark(function: F) -> F:
-        known = name or APPLICATION.name_of(function) or _default_name(function)
+        known = APPLICATION.name_of(function) or _default_name(function) if name is None else name
         APPLICATION.add(known, function)
         limit = None if ttl is None else seconds(ttl, "ttl")
         APPLICATION.schedule(Scheduled(schedule, Job(known, priority=priority, ttl=limit, retries=retries)))

@@ -103,6 +103,10 @@ class Settings:
     key_host: bool = True
     """Whether the host is part of the key."""
 
+    run_jobs: bool = True
+    """Whether web processes run jobs and schedules while there are no workers. To be False for all but one cache of a process
+    that has schedules."""
+
     enabled: bool = True
     """False: every request passes, as if there were no cache; purges are sent all the same."""
 

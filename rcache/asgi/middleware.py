@@ -12,6 +12,7 @@ from rcache.asgi.exchange import SEEN, Exchange
 from rcache.asgi.inquiry import plain_key
 from rcache.asgi.replay import replay
 from rcache.asgi.routes import Routes
+from rcache.asgi.stand_in import StandIn
 from rcache.asgi.unsafe import Unsafe
 from rcache.cache import Cache
 from rcache.core.configuration import MiddlewareSettings
@@ -147,8 +148,10 @@ class CacheMiddleware:
             await Exchange(self.app, self._passing, plan, scope, fields, receive, send).pass_guarded(scope[SEEN])
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        stand_in = StandIn(self.cache)
         try:
             self._routes.check(scope)
+            stand_in.check()
         except ConfigurationError as error:
             await receive()
             await send({"type": "lifespan.startup.failed", "message": str(error)})
@@ -162,8 +165,11 @@ class CacheMiddleware:
             return await receive()
 
         async def closing(message: Message) -> None:
-            if message["type"] in ENDS:
+            if message["type"] == "lifespan.startup.complete":
+                stand_in.start()
+            elif message["type"] in ENDS:
                 try:
+                    await stand_in.stop()
                     await self.cache.close()
                 except Exception:
                     logs.NOT_CLOSED.tell(exc_info=True)

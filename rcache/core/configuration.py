@@ -39,6 +39,7 @@ class CacheSettings(TypedDict, total=False):
     commit_timeout: Duration
     wait: Duration
     key_host: bool
+    run_jobs: bool
 
 
 class MiddlewareSettings(TypedDict, total=False):
@@ -211,6 +212,7 @@ CHECKS: Final[dict[str, Callable[[Any, str], Any]]] = {
     "commit_timeout": seconds,
     "wait": checks.staleness,
     "key_host": checks.flag,
+    "run_jobs": checks.flag,
     "enabled": checks.flag,
     "default_ttl": _optional(seconds),
     "auto": checks.flag,

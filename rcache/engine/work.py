@@ -10,12 +10,12 @@ import contextlib
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from rcache.clock import Clock
 from rcache.core.errors import BackendError, ConfigurationError
-from rcache.core.jobs import LANES, Job, Lane, ScheduleRow, UnknownJobError
+from rcache.core.jobs import LANES, Job, Lane, QueueView, ScheduleRow, UnknownJobError
 from rcache.core.schedules import Schedule
 from rcache.ports import Queue
 
@@ -28,6 +28,8 @@ APART: Final = 600.0
 
 GRACE: Final = 30.0
 """Seconds for which a tick that could not be added is tried again."""
+
+RETRY: Final = 0.25  # seconds between two such attempts
 
 WATCH: Final = 2.0
 """Seconds between two looks at whether there are workers."""
@@ -128,6 +130,10 @@ class Work:
         ]
         return tuple(sorted(rows, key=lambda row: row.next))
 
+    async def view(self) -> QueueView:
+        """As `Queue.view`, with the schedules of this process."""
+        return replace(await self._queue.view(), schedules=self.schedules())
+
     async def run(self, job: Job) -> Job | None:
         """Calls the function of the job. Raises UnknownJobError, and what the function raises."""
         function = self._functions.find(job.name)
@@ -164,6 +170,9 @@ class Work:
             watching = asyncio.create_task(self._watch(told, enough))
             try:
                 await self.serve(enough, concurrency=IN_WEB)
+            except Exception:
+                logger.exception("jobs cannot be run, and are tried again")
+                await _either(told, WATCH)
             finally:
                 watching.cancel()
                 await asyncio.wait([watching])
@@ -205,7 +214,7 @@ class Work:
             try:
                 await self._queue.add(job)
             except BackendError:
-                await asyncio.sleep(0.25)
+                await asyncio.sleep(RETRY)
             else:
                 return
         logger.error("%s has not fired for the tick at %.0f: the queue could not be reached", job.name, tick)
