@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 import rcache
-from rcache.cli import pg
+from rcache.cli import pg, queue, worker
 from rcache.cli.main import CANNOT_WORK, DONE, TRACEBACK
 
-COMMANDS = (pg,)
+COMMANDS = (pg, queue, worker)
 
 
 def commands() -> Any:

@@ -72,6 +72,9 @@ class RedisQueue:
         self.names = RedisNames(namespace)
         self._desks: dict[asyncio.AbstractEventLoop, _Desk] = {}
 
+    def __repr__(self) -> str:
+        return f"<queue of {self.names.namespace!r} on Redis>"
+
     async def add(self, job: Job) -> bool:
         """As `Queue.add`."""
         now = self._clock.time()

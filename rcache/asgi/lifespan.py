@@ -1,0 +1,73 @@
+"""An application that runs without a server: what it opens at its start is open, and no request comes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.types import ASGIApp, Message
+
+from rcache.asgi.middleware import CacheMiddleware
+from rcache.core.errors import RCacheError
+
+
+class StartupError(RCacheError):
+    """The application did not start. Its own words are in the text."""
+
+
+@contextlib.asynccontextmanager
+async def running(app: ASGIApp) -> AsyncIterator[None]:
+    """The application has started within the block, and has ended after it; one that knows no lifespan is just there.
+
+    Raises StartupError.
+    """
+    inbox: asyncio.Queue[Message] = asyncio.Queue()
+    outbox: asyncio.Queue[Message] = asyncio.Queue()
+    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+    task = asyncio.ensure_future(app(scope, inbox.get, outbox.put))
+
+    async def told(kind: str) -> Message | None:
+        """What it answers; None where it has ended without an answer."""
+        inbox.put_nowait({"type": f"lifespan.{kind}"})
+        answer = asyncio.create_task(outbox.get())
+        await asyncio.wait([answer, task], return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+        answer.cancel()
+        return None
+
+    started = await told("startup")
+    if started is not None and started["type"] == "lifespan.startup.failed":
+        await asyncio.wait([task])
+        raise StartupError(
+            f"the application did not start: {started.get('message') or _error(task) or 'it does not say why'}"
+        )
+    try:
+        yield
+    finally:
+        if started is not None:
+            await told("shutdown")
+        await asyncio.wait([task])
+
+
+def _error(task: asyncio.Future[Any]) -> BaseException | None:
+    return None if task.cancelled() else task.exception()
+
+
+def find_middleware(app: Any) -> CacheMiddleware | None:
+    """The outermost CacheMiddleware around or inside an application; None where there is none to be found."""
+    seen: set[int] = set()
+    while app is not None and id(app) not in seen:
+        if isinstance(app, CacheMiddleware):
+            return app
+        seen.add(id(app))
+        build = getattr(app, "build_middleware_stack", None)
+        if build is not None:  # Starlette's, which it builds when it is first called
+            if app.middleware_stack is None:
+                app.middleware_stack = build()
+            app = app.middleware_stack
+        else:
+            app = getattr(app, "app", None)
+    return None
