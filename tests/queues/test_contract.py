@@ -264,3 +264,15 @@ async def test_a_job_that_is_too_long_is_refused(queue):
     with pytest.raises(ConfigurationError):
         await queue.add(Job("a", ("x" * MAX_JOB,), key="k"))
     assert await queue.add(Job("a", key="k"))
+
+
+async def test_one_key_added_a_thousand_times_runs_once(queue):
+    added = await asyncio.gather(*(queue.add(Job("a", (number,), key="k")) for number in range(1000)))
+    runs = Runs()
+    async with served(queue, runs):
+        await seen(queue, lambda view: view.counts["done"] == 1)
+        await queue.add(Job("b"))
+        await runs.until(lambda: "b" in [job.name for job in runs.ended])
+
+    assert sum(added) == 1
+    assert runs.names == ["a", "b"]
