@@ -10,27 +10,7 @@ import pytest
 from rcache.clock import SystemClock
 from rcache.ports import Queue
 from rcache.queues.redis import open_queue
-from tests.queues.test_contract import (
-    test_a_job_that_is_too_old_is_dropped_and_counted as test_a_job_that_is_too_old_is_dropped_and_counted,
-)
-from tests.queues.test_contract import (
-    test_a_job_that_raises_is_run_again_and_then_kept_for_the_view as test_a_job_that_raises_is_run_again_and_then_kept_for_the_view,
-)
-from tests.queues.test_contract import (
-    test_keys_are_kept_apart_for_as_long_as_they_ask as test_keys_are_kept_apart_for_as_long_as_they_ask,
-)
-from tests.queues.test_contract import (
-    test_nothing_begins_in_a_lane_that_is_paused as test_nothing_begins_in_a_lane_that_is_paused,
-)
-from tests.queues.test_contract import (
-    test_one_key_runs_once_until_it_has_ended as test_one_key_runs_once_until_it_has_ended,
-)
-from tests.queues.test_contract import (
-    test_the_view_says_how_long_the_oldest_has_been_waiting as test_the_view_says_how_long_the_oldest_has_been_waiting,
-)
-from tests.queues.test_contract import (
-    test_workers_are_counted_while_they_serve as test_workers_are_counted_while_they_serve,
-)
+from tests.queues import test_contract as contract
 
 
 @pytest.fixture(params=["sentinels", "cluster"])
@@ -39,3 +19,15 @@ async def queue(request: pytest.FixtureRequest) -> AsyncIterator[Queue]:
     made = open_queue(request.getfixturevalue(request.param).url, f"test-{secrets.token_hex(6)}", SystemClock())
     yield made
     await made.aclose()
+
+
+for _fact in (
+    contract.test_one_key_runs_once_until_it_has_ended,
+    contract.test_keys_are_kept_apart_for_as_long_as_they_ask,
+    contract.test_a_job_that_is_too_old_is_dropped_and_counted,
+    contract.test_a_job_that_raises_is_run_again_and_then_kept_for_the_view,
+    contract.test_nothing_begins_in_a_lane_that_is_paused,
+    contract.test_workers_are_counted_while_they_serve,
+    contract.test_the_view_says_how_long_the_oldest_has_been_waiting,
+):
+    globals()[_fact.__name__] = _fact

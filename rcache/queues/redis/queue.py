@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from uuid import uuid4
 
 import orjson
+from coredis import exceptions
 from streaq import Worker
 from streaq.constants import REDIS_GROUP
 
@@ -40,8 +41,8 @@ logger = logging.getLogger("rcache.jobs")
 
 T = TypeVar("T")
 
-TIMEOUT: Final = 5.0
-"""Seconds that adding and looking may take, a first connection included."""
+TIMEOUT: Final = 3.0
+"""Seconds that adding and looking may take; within them it is tried again where a connection turns out to be dead."""
 
 BEAT: Final = 1.0
 ALIVE: Final = 5.0
@@ -265,14 +266,7 @@ class RedisQueue:
             desk = self._desks[loop] = _Desk(self._place, self.names.queue)
         try:
             async with asyncio.timeout(TIMEOUT):
-                worker = await desk.opened()
-                try:
-                    return await question(worker)
-                except Exception as error:
-                    if "Function not found" not in str(error):
-                        raise
-                    await prepare(worker)
-                    return await question(worker)
+                return await _answered(desk, question)
         except Exception as error:
             raise BackendError(f"the queue cannot be reached: {_told_by(error)}") from error
 
@@ -325,6 +319,21 @@ class _Desk:
         if self._holder is not None:
             await asyncio.wait([self._holder], timeout=TIMEOUT)
             self._holder.cancel()
+
+
+async def _answered(desk: _Desk, question: Callable[[Worker[None]], Awaitable[T]]) -> T:
+    """What it says, asked again for as long as connections are dead; after a restart the server lacks streaq's functions."""
+    while True:
+        worker = await desk.opened()
+        try:
+            return await question(worker)
+        except (exceptions.ConnectionError, OSError) as error:
+            logger.debug("the queue is asked again", exc_info=error)
+            await asyncio.sleep(PAUSE / 5)
+        except exceptions.ResponseError as error:
+            if "Function not found" not in str(error):
+                raise
+            await prepare(worker)
 
 
 async def _forget_consumers(desk: Worker[None]) -> None:
