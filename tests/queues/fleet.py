@@ -41,12 +41,12 @@ class Fleet:
 
     async def start(self, count: int = 1) -> None:
         """Returns when so many more serve."""
-        wanted = await self.queue.workers() + count
+        await self.until(lambda view: view.workers == len(self.processes))  # those that were killed count no more
         for _ in range(count):
             command = [sys.executable, "-m", "rcache.cli", "worker", "tests.queues.application:app"]
             process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stderr=subprocess.DEVNULL)
             self.processes[process.pid] = process
-        await self.until(lambda view: view.workers >= wanted)
+        await self.until(lambda view: view.workers == len(self.processes))
 
     def kill(self, pid: int) -> None:
         """Ends one at once."""

@@ -355,7 +355,11 @@ def _row(text: str) -> RunRow:
 
 
 def _told_by(error: BaseException) -> str:
-    """The words of the first error that is not a group of them."""
+    """The words of the first error that is not a group of them, and of what is at the bottom of it."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__} {error}".strip()
+    cause = error
+    while (before := cause.__cause__ or cause.__context__) is not None:
+        cause = before
+    words = [f"{type(each).__name__} {each}".strip() for each in (error, cause)]
+    return " from ".join(dict.fromkeys(words))
