@@ -75,7 +75,6 @@ class Cache:
         self.wait = said.wait
         self.key_host = said.key_host
         self.store: Store = _store(said, self.clock)
-        self.role: Literal["web", "worker"] = "web"
         self._queue: Queue | None = None
         self.functions = Functions(APPLICATION)
         self.flights = Flights()

@@ -39,7 +39,12 @@ class StandIn:
     def start(self) -> None:
         """From here on jobs run, where there is anything that could."""
         cache = self._cache
-        if self._task is not None or cache.role == "worker" or not cache.settings.run_jobs or cache.functions.is_empty:
+        if (
+            self._task is not None
+            or cache.telemetry.role == "worker"
+            or not cache.settings.run_jobs
+            or cache.functions.is_empty
+        ):
             return
         try:
             work = cache.work

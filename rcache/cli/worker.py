@@ -79,7 +79,7 @@ def _cache(app: Any, where: str | None) -> Cache:
 
 
 async def _serve(app: Any, cache: Cache, lanes: list[Lane], concurrency: int, patience: float) -> int:
-    cache.role = "worker"
+    cache.telemetry.role = "worker"
     told = asyncio.Event()
     ends: list[int] = []
 

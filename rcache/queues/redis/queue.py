@@ -41,8 +41,11 @@ logger = logging.getLogger("rcache.jobs")
 
 T = TypeVar("T")
 
-TIMEOUT: Final = 3.0
-"""Seconds that adding and looking may take; within them it is tried again where a connection turns out to be dead."""
+TIMEOUT: Final = 10.0
+"""Seconds that adding and looking may take: a burst of a thousand needs some."""
+
+PATIENCE: Final = 2.0
+"""Seconds for which it is tried again where connections turn out to be dead: as long as a server takes to restart."""
 
 BEAT: Final = 1.0
 ALIVE: Final = 5.0
@@ -322,12 +325,16 @@ class _Desk:
 
 
 async def _answered(desk: _Desk, question: Callable[[Worker[None]], Awaitable[T]]) -> T:
-    """What it says, asked again for as long as connections are dead; after a restart the server lacks streaq's functions."""
+    """What it says, asked again for a while where connections are dead; after a restart the server lacks streaq's functions."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE
     while True:
         worker = await desk.opened()
         try:
             return await question(worker)
         except (exceptions.ConnectionError, OSError) as error:
+            if loop.time() > deadline:
+                raise
             logger.debug("the queue is asked again", exc_info=error)
             await asyncio.sleep(PAUSE / 5)
         except exceptions.ResponseError as error:
