@@ -91,7 +91,12 @@ def test_every_hit_is_looked_at_while_there_are_few() -> None:
     heard, tally = hub.hits, Stats(clock, hub).tally("/a")
     for _ in range(CLOSELY):
         hit(tally)
-    assert (sum(heard), len(heard), tally.size, tally.counters.hit_times.count) == (CLOSELY, CLOSELY, 100 * CLOSELY, CLOSELY)
+    assert (sum(heard), len(heard), tally.size, tally.counters.hit_times.count) == (
+        CLOSELY,
+        CLOSELY,
+        100 * CLOSELY,
+        CLOSELY,
+    )
 
 
 def test_of_many_hits_a_second_few_are_looked_at_and_speak_for_all() -> None:
