@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from operator import attrgetter
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import typer
 
 from rcache.cache import Cache
 from rcache.cli.screen import Screen
 from rcache.core.errors import ConfigurationError
+from rcache.ports import Inspector
 
 T = TypeVar("T")
 
@@ -24,6 +27,13 @@ EMBEDDED = (
     "an embedded cache (memory://) is visible only in its own process: nothing can be seen or done from here;"
     " give the application a cache on Redis, redis://host:6379/0"
 )
+
+
+class Seen(NamedTuple):
+    """A cache, and what tells of it."""
+
+    cache: Cache
+    inspector: Inspector
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,12 @@ class Where:
         if isinstance(cache.store, MemoryStore):
             raise ConfigurationError(EMBEDDED)
         return cache
+
+    @contextlib.asynccontextmanager
+    async def look(self) -> AsyncIterator[Seen]:
+        """The cache and its inspector, as long as the block lasts."""
+        async with self.open() as cache:
+            yield Seen(cache, attrgetter("inspector")(cache))
 
     def _named(self) -> Cache:
         if self.cache is not None:

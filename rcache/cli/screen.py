@@ -52,7 +52,26 @@ class Card(Generic[T]):
     title: str | None = None
 
 
-Part = Rows[Any] | Card[Any]
+@dataclasses.dataclass(frozen=True, slots=True)
+class Value:
+    """One value that programs are told, and people are not, or elsewhere."""
+
+    name: str
+    value: Any
+
+
+Part = Rows[Any] | Card[Any] | Value
+
+
+def through(columns: Sequence[Column[T]], inner: Callable[[Any], T]) -> tuple[Column[Any], ...]:
+    """The same columns for rows that hold what these are of."""
+
+    def of(column: Column[T]) -> Column[Any]:
+        style = column.style
+        outer = None if style is None else lambda row: style(inner(row))
+        return Column(column.title, lambda row: column.text(inner(row)), column.is_number, outer)
+
+    return tuple(map(of, columns))
 
 
 class Screen:
@@ -122,11 +141,13 @@ def rendered(*parts: Part) -> Group:
     """The parts for people, an empty line between two."""
     pieces: list[Any] = []
     for part in parts:
+        if isinstance(part, Value):
+            continue
         if pieces:
             pieces.append(Text())
         if part.title is not None:
             pieces.append(Text(part.title, style="bold"))
-        pieces += [_card(part)] if isinstance(part, Card) else _table(part)
+        pieces += _table(part) if isinstance(part, Rows) else [_card(part)]
     return Group(*pieces)
 
 
@@ -157,10 +178,17 @@ def _cell(column: Column[Any], row: Any) -> Text:
 
 def json(*parts: Part) -> dict[str, Any]:
     """The parts for programs."""
-    return {
-        part.name: spelled(part.row) if isinstance(part, Card) else [spelled(row) for row in part.rows]
-        for part in parts
-    }
+    return {part.name: spelled(_content(part)) for part in parts}
+
+
+def _content(part: Part) -> Any:
+    match part:
+        case Rows():
+            return part.rows
+        case Card():
+            return part.row
+        case Value():
+            return part.value
 
 
 def spelled(value: Any) -> Any:

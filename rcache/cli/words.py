@@ -24,6 +24,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def several(number: int, one: str, many: str = "") -> str:
+    """`1 node`, `2 nodes`; `many` is the plural where it is not made with an s."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
 def size(octets: int) -> str:
     """`1.50 KiB`: three digits."""
     if octets < 1000:
