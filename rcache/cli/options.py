@@ -58,7 +58,7 @@ class Where:
     async def look(self) -> AsyncIterator[Seen]:
         """The cache and its inspector, as long as the block lasts."""
         async with self.open() as cache:
-            yield Seen(cache, attrgetter("inspector")(cache))
+            yield Seen(cache, inspector_of(cache))
 
     def _named(self) -> Cache:
         if self.cache is not None:
@@ -68,6 +68,12 @@ class Where:
                 "which cache is meant? --url redis://host:6379/0, RCACHE_URL or --cache MODULE:NAME"
             )
         return Cache(self.url, namespace=self.namespace, near=self.near)
+
+
+def inspector_of(cache: Cache) -> Inspector:
+    """What tells of a cache."""
+    inspector: Inspector = attrgetter("inspector")(cache)
+    return inspector
 
 
 def _option(name: str, kind: Any, default: Any, *spellings: str, **how: Any) -> inspect.Parameter:
