@@ -21,6 +21,7 @@ from rcache.core.schemes import MAX_SCHEMES, Scheme, Schemes, needed
 from rcache.core.vary import merge
 from rcache.ports import Ask, Budget
 from rcache.stores.redis import scripts
+from rcache.stores.redis.address import Address
 from rcache.stores.redis.cluster import writing
 from rcache.stores.redis.cluster.reach import ClusterReach
 from rcache.stores.redis.cluster.routes import Leg
@@ -103,6 +104,12 @@ class ClusterStore(SharedStore[Moves]):
 
     def _reach(self) -> ClusterReach:
         return ClusterReach(self._trips.topology, self._trips.sync)
+
+    @property
+    def masters(self) -> list[Address]:
+        """The nodes that serve slots, as far as is known."""
+        topology = self._trips.topology
+        return [topology.address(node) for node in sorted(topology.plan.masters)]
 
     # Reading
 
