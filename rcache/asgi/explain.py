@@ -145,6 +145,9 @@ class _Asked:
             except HTTPException as error:
                 self._know(cache_status=_text(cache_status.forward("bypass", detail="guard")))
                 return self._end("refused", f"the guard answers {error.status_code}: {error.detail}")
+            except Exception as error:
+                remedy = "give the request what it asks for; here it may lack what the application makes when it starts"
+                return self._end("refused", f"the guard raises {type(error).__name__}: {error}", remedy)
             if identity is None:
                 return self._pass("key")
             self._know(whose=_whose(plan.options, identity))

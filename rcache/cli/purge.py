@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -24,7 +25,7 @@ MOST_NAMED = 20  # entries that a preview shows to people
 
 
 PURGED: tuple[Column[Purged], ...] = (
-    Column("tags", lambda row: some(row.tags) or "-"),
+    Column("purged", lambda row: some(row.tags)),
     Column("entries", lambda row: f"at most {count(row.entries)}"),
     Column("number", lambda row: "-" if row.sequence is None else str(row.sequence)),
 )
@@ -65,6 +66,8 @@ async def purge(
             return
         urls = tuple(dict.fromkeys(tag for each in pages for tag in url_tags(each, rows)))
         done = await _purged(seen.cache, wanted, urls, soft=soft)
+    # A URL's own tag has no registry that would tell its entries.
+    done = replace(done, tags=(*wanted, *(each.text for each in pages)), entries=done.entries + len(rows))
     screen.put(Card("purged", done, PURGED))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -102,7 +103,7 @@ class Told:
         return [Sample(EPOCH + at, 1.0, counters, (RouteRow("/lists", counters),)) for at in range(int(seconds))]
 
     async def entries(self, url: str) -> list[EntryRow]:
-        return [row for row in self.rows if row.url == url or row.url.endswith(f"shop.test{url}")]
+        return [row for row in self.rows if row.url == url or urlsplit(row.url).path == url]
 
     async def entry(self, entry: str, *, with_private: bool = False) -> EntryView | None:
         for row in self.rows:
