@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -102,10 +103,11 @@ async def top(
 
 async def _live(inspector: Inspector, screen: Screen, pause: float) -> None:
     ended = asyncio.Event()
+    hint = Text.assemble(("rcache top", "bold"), ("   q ends", "dim"))
     with _keys(ended.set), Live(console=screen.console, screen=True, auto_refresh=False) as live:
         while not ended.is_set():
-            hint = Text("q ends", style="dim")
-            live.update(Group(rendered(*_parts(await _moment(inspector))), Text(), hint), refresh=True)
+            # What does not fit below is cut.
+            live.update(Group(hint, Text(), rendered(*_parts(await _moment(inspector)))), refresh=True)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await ended.wait()
@@ -126,7 +128,7 @@ async def _moment(inspector: Inspector) -> Moment:
 
 def _parts(moment: Moment) -> list[Part]:
     return [
-        Card("now", moment, RATE, "rcache top"),
+        Card("now", moment, RATE),
         Rows("routes", moment.routes[:MOST], ROUTES, "By route, in the last minute", "no request in the last minute"),
         Rows("nodes", moment.nodes[:MOST], NODES, "Nodes", "no node has written its counters"),
         Rows("hottest", moment.hottest, HOTTEST, "Hottest entries", "no hits lately"),
@@ -152,7 +154,8 @@ def _keys(ended: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
     def read() -> None:
-        if sys.stdin.read(1) in ("q", "Q", ""):
+        keys = os.read(stream, 64)
+        if not keys or b"q" in keys.lower():
             ended()
 
     tty.setcbreak(stream)
