@@ -41,7 +41,7 @@ class Where:
     """Which cache is meant."""
 
     url: str | None = None
-    namespace: str = "rcache"
+    namespace: str | None = None
     near: Literal["fast", "strict"] | None = None
     cache: str | None = None
 
@@ -67,7 +67,8 @@ class Where:
             raise ConfigurationError(
                 "which cache is meant? --url redis://host:6379/0, RCACHE_URL or --cache MODULE:NAME"
             )
-        return Cache(self.url, namespace=self.namespace, near=self.near)
+        namespace = self.namespace or os.environ.get("RCACHE_NAMESPACE") or "rcache"
+        return Cache(self.url, namespace=namespace, near=self.near)
 
 
 def inspector_of(cache: Cache) -> Inspector:
@@ -88,7 +89,11 @@ _WHERE = (
         help="Where it is: redis://host:6379/0, redis+sentinel://, redis+cluster:// (else what RCACHE_URL says).",
         rich_help_panel=_PANEL,
     ),
-    _option("namespace", str, "rcache", "--namespace", help="The cache's.", rich_help_panel=_PANEL),
+    _option(
+        *("namespace", str | None, None, "--namespace"),
+        help="The cache's (else what RCACHE_NAMESPACE says, or rcache).",
+        rich_help_panel=_PANEL,
+    ),
     _option(
         *("near", Literal["fast", "strict"] | None, None, "--near"),
         help="strict, where the application's caches say so.",
