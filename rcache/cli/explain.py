@@ -16,8 +16,8 @@ from rcache.asgi.middleware import CacheMiddleware
 from rcache.cli.options import Where, found_at, inspector_of, takes
 from rcache.cli.places import Target, target
 from rcache.cli.screen import Card, Column, Part, Rows, Screen, Value
-from rcache.cli.tables import ENTRIES, told
-from rcache.cli.words import span
+from rcache.cli.tables import ENTRIES, some, told
+from rcache.cli.words import named, span
 from rcache.core.errors import ConfigurationError
 from rcache.core.views import EntryRow, Event
 from rcache.ports import Inspector
@@ -54,28 +54,28 @@ class Answer:
 
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
-    return "\n".join(f"{name}: {value}" for name, value in pairs) or "-"
+    return "\n".join(f"{name}: {value}" for name, value in pairs)
 
 
 EXPLANATION: tuple[Column[Explanation], ...] = (
     Column("request", lambda row: f"{row.method} {row.url}"),
     Column("outcome", lambda row: OUTCOMES[row.outcome], style=lambda row: _STYLES.get(row.outcome, "")),
     Column("why", lambda row: row.why),
-    Column("remedy", lambda row: row.remedy or "-"),
-    Column("route", lambda row: row.route or "-"),
+    Column("remedy", lambda row: row.remedy),
+    Column("route", lambda row: row.route),
     Column("rule", lambda row: _pairs(row.rule)),
     Column("key", lambda row: _pairs(row.key)),
     Column("variant", lambda row: _pairs(row.variant)),
     Column("whose", lambda row: row.whose),
-    Column("tags", lambda row: "\n".join(row.tags) or "-"),
-    Column("age", lambda row: "-" if row.age is None else span(row.age)),
-    Column("fresh for", lambda row: "-" if row.ttl is None else span(row.ttl)),
-    Column("Cache-Status", lambda row: row.cache_status or "-"),
+    Column("tags", lambda row: "\n".join(row.tags)),
+    Column("age", lambda row: "" if row.age is None else span(row.age)),
+    Column("fresh for", lambda row: "" if row.ttl is None else span(row.ttl)),
+    Column("Cache-Status", lambda row: row.cache_status),
 )
 
 PURGE: tuple[Column[Event], ...] = (
     Column("last purge", told),
-    Column("of", lambda event: ", ".join(event.tags[:5])),
+    Column("of", lambda event: some([named(tag) for tag in event.tags], event.count)),
 )
 
 

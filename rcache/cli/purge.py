@@ -106,7 +106,8 @@ async def _purged(cache: Cache, tags: tuple[str, ...], urls: tuple[str, ...], *,
     """Purges all of them, some at a time. Raises BackendError where that has not landed."""
     entries, number = 0, None
     with progress() as bar:
-        task = bar.add_task("purging", total=len(tags) + len(urls))
+        most = len(tags) + len(urls)
+        task = bar.add_task("purging", total=most, visible=most > AT_ONCE)
         for of_urls, batch in (*((False, each) for each in _batches(tags)), *((True, each) for each in _batches(urls))):
             done = await (cache.purge(batch) if of_urls else cache.invalidate(*batch, soft=soft))
             if not done.landed:

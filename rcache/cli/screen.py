@@ -167,7 +167,9 @@ def _card(part: Card[Any]) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for column in part.columns:
-        table.add_row(Text(column.title), _cell(column, part.row))
+        cell = _cell(column, part.row)
+        if cell.plain:  # of what says nothing not even the title
+            table.add_row(Text(column.title), cell)
     return table
 
 

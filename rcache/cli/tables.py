@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from rcache.cli.screen import Column, through
-from rcache.cli.words import count, hit_share, moment, plain, several, size, span
+from rcache.cli.words import count, hit_share, moment, named, node, plain, several, size, span
 from rcache.core.views import Counters, EntryRow, EntryView, Event, NodeRow, RouteRow, TagRow
 
 MOST_SHOWN = 5  # tags or rows named in one line; programs are told all of them
@@ -61,7 +61,7 @@ ROUTES: tuple[Column[RouteRow], ...] = (
 )
 
 NODES: tuple[Column[NodeRow], ...] = (
-    Column("node", lambda row: row.node),
+    Column("node", lambda row: node(row.node)),
     Column("host", lambda row: f"{row.host} ({row.pid})"),
     Column("role", lambda row: row.role),
     Column("version", lambda row: row.version),
@@ -109,12 +109,12 @@ ENTRY: tuple[Column[EntryView], ...] = (
     Column("stored at", lambda view: f"{moment(view.row.stored_at)} UTC"),
     Column("kept until", lambda view: f"{moment(view.row.gone_at)} UTC"),
     Column("size", lambda view: size(view.row.size)),
-    Column("took", lambda view: span(view.row.cost) if view.row.cost else "-"),
+    Column("took", lambda view: span(view.row.cost) if view.row.cost else ""),
     Column("begun at", lambda view: f"number {view.row.start} of the log"),
     Column("hits lately", lambda view: count(view.row.hits)),
-    Column("tags", lambda view: "\n".join(view.row.tags) or "-"),
-    Column("headers", lambda view: "\n".join(f"{name}: {value}" for name, value in view.headers) or "-"),
-    Column("last purge", lambda view: "-" if view.last_purge is None else told(view.last_purge)),
+    Column("tags", lambda view: "\n".join(view.row.tags)),
+    Column("headers", lambda view: "\n".join(f"{name}: {value}" for name, value in view.headers)),
+    Column("last purge", lambda view: "" if view.last_purge is None else told(view.last_purge)),
 )
 
 TAGS: tuple[Column[TagRow], ...] = (
@@ -130,9 +130,9 @@ EVENTS: tuple[Column[Event], ...] = (
     Column("number", lambda row: str(row.number) if row.number else "-", is_number=True),
     Column("what", lambda row: row.kind),
     Column("entries", lambda row: count(row.entries), is_number=True),
-    Column("node", lambda row: row.node),
+    Column("node", lambda row: node(row.node)),
     Column("cause", lambda row: row.cause),
-    Column("tags", lambda row: some(row.tags, row.count)),
+    Column("tags", lambda row: some([named(tag) for tag in row.tags], row.count)),
     Column("rows", lambda row: some(row.changes)),
 )
 
@@ -142,7 +142,7 @@ EVENT_STYLES = {"purge": "red", "soft-purge": "yellow", "hold": "magenta", "rele
 def told(event: Event) -> str:
     """An event as a sentence without its tags."""
     rows = f": {some(event.changes)}" if event.changes else ""
-    return f"{moment(event.at)} UTC by {event.node} ({event.cause}{rows}), number {event.number}"
+    return f"{moment(event.at)} UTC by {node(event.node)} ({event.cause}{rows}), number {event.number}"
 
 
 def event_line(event: Event) -> Text:
@@ -153,9 +153,9 @@ def event_line(event: Event) -> Text:
         "  ",
         (f"{event.kind:<10}", EVENT_STYLES[event.kind]),
         "  ",
-        plain(some(event.tags, event.count)),
+        plain(some([named(tag) for tag in event.tags], event.count)),
         ("  " + reach if event.kind in ("purge", "soft-purge", "flush") else ""),
-        (plain(f"  {event.cause} on {event.node}"), "dim"),
+        (plain(f"  {event.cause} on {node(event.node)}"), "dim"),
     )
     if event.changes:
         line.append(plain(f"  {some(event.changes)}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from rcache.core.keys import URL_TAG
 from rcache.core.views import Counters
 
 _SIZES = ("KiB", "MiB", "GiB", "TiB")
@@ -17,6 +18,16 @@ def plain(text: str) -> str:
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in text
     )
+
+
+def named(tag: str) -> str:
+    """A tag as people know it: that of a URL, which nobody wrote, by what it is."""
+    return "(a URL)" if tag.startswith(URL_TAG) else tag
+
+
+def node(name: str) -> str:
+    """The beginning of a node's random name, which tells it from others."""
+    return name[:8]
 
 
 def count(number: int) -> str:
@@ -45,7 +56,7 @@ def span(seconds: float) -> str:
     if seconds < 0:
         return f"-{span(-seconds)}"
     if 0 < seconds < 0.9995:
-        return f"{seconds * 1000:.3g} ms"
+        return f"{seconds * 1000:.{3 if seconds >= 0.001 else 2}g} ms"
     if seconds < 9.95:
         return f"{seconds:.1f}".removesuffix(".0") + "s"
     left = round(seconds)

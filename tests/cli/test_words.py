@@ -28,6 +28,7 @@ def test_spans_have_two_units() -> None:
     for seconds, text in (
         (0, "0s"),
         (0.0125, "12.5 ms"),
+        (0.0000333, "0.033 ms"),
         (1, "1s"),
         (9.5, "9.5s"),
         (59.9, "1m"),
