@@ -12,7 +12,7 @@ import rcache
 from rcache.cache import Cache
 from rcache.cli.checks import Check, of_nodes, of_server, placed
 from rcache.cli.main import CANNOT_WORK, DONE, FAILED
-from rcache.cli.options import Where, inspector_of, takes
+from rcache.cli.options import Where, takes
 from rcache.cli.screen import Column, Part, Rows, Screen
 from rcache.cli.words import several
 from rcache.core.errors import BackendError
@@ -79,7 +79,7 @@ def _here() -> list[Check]:
 
 async def _of_fleet(cache: Cache) -> list[Check]:
     try:
-        return of_nodes(await inspector_of(cache).nodes(), rcache.__version__)
+        return of_nodes(await cache.inspector.nodes(), rcache.__version__)
     except BackendError as error:
         return [Check("nodes", "unknown", str(error))]
 

@@ -13,20 +13,16 @@ from starlette.types import Scope
 
 from rcache.asgi.explain import Explanation, explain, find_middleware
 from rcache.asgi.middleware import CacheMiddleware
-from rcache.cli.options import Where, found_at, inspector_of, takes
-from rcache.cli.places import Target, target
+from rcache.cli.options import Where, found_at, takes
+from rcache.cli.places import Target, target, url_tags
 from rcache.cli.screen import Card, Column, Part, Rows, Screen, Value
 from rcache.cli.tables import ENTRIES, some, told
 from rcache.cli.words import named, span
 from rcache.core.errors import ConfigurationError
 from rcache.core.views import EntryRow, Event
 from rcache.ports import Inspector
-from rcache.stores.memory import MemoryStore
 
 EMBEDDED = "The application's cache is embedded: what it holds, only its own process sees. This is told as if nothing were stored."
-PURGES = ("purge", "soft-purge", "flush")
-MOST_READ = 1000  # events among which the last purge of a tag is looked for
-MOST_IN_FULL = 32  # entries of a URL whose last purge is looked for
 
 OUTCOMES = {
     "hit": "answered from the store",
@@ -61,8 +57,8 @@ EXPLANATION: tuple[Column[Explanation], ...] = (
     Column("request", lambda row: f"{row.method} {row.url}"),
     Column("outcome", lambda row: OUTCOMES[row.outcome], style=lambda row: _STYLES.get(row.outcome, "")),
     Column("why", lambda row: row.why),
-    Column("remedy", lambda row: row.remedy),
-    Column("route", lambda row: row.route),
+    Column("remedy", lambda row: row.remedy or ""),
+    Column("route", lambda row: row.route or ""),
     Column("rule", lambda row: _pairs(row.rule)),
     Column("key", lambda row: _pairs(row.key)),
     Column("variant", lambda row: _pairs(row.variant)),
@@ -70,7 +66,7 @@ EXPLANATION: tuple[Column[Explanation], ...] = (
     Column("tags", lambda row: "\n".join(row.tags)),
     Column("age", lambda row: "" if row.age is None else span(row.age)),
     Column("fresh for", lambda row: "" if row.ttl is None else span(row.ttl)),
-    Column("Cache-Status", lambda row: row.cache_status),
+    Column("Cache-Status", lambda row: row.cache_status or ""),
 )
 
 PURGE: tuple[Column[Event], ...] = (
@@ -142,7 +138,7 @@ def _application(where: str, *, is_factory: bool) -> Any:
 async def _stored(inspector: Inspector, asked: Target) -> Answer:
     rows = await inspector.entries(asked.text)
     note = "What would be done with a request is told with the application at hand: --app MODULE:NAME"
-    return Answer(None, rows, await _last_purge(inspector, rows, ()), note)
+    return Answer(None, rows, await _last_purge(inspector, asked, rows, ()), note)
 
 
 async def _explained(
@@ -155,14 +151,14 @@ async def _explained(
 ) -> Answer:
     cache = where.open() if where.url or where.cache else middleware.cache
     async with cache:
-        if isinstance(cache.store, MemoryStore):
+        if cache.inspector.is_embedded:
             scope = _scope(asked, method, headers, body)
             return Answer(await explain(middleware, scope, body, cache), [], None, EMBEDDED)
-        inspector = inspector_of(cache)
+        inspector = cache.inspector
         rows = await inspector.entries(asked.text)
         asked, note = _placed(asked, headers, rows, key_host=middleware.cache.key_host)
         said = await explain(middleware, _scope(asked, method, headers, body), body, cache)
-        return Answer(said, rows, await _last_purge(inspector, rows, said.tags), note)
+        return Answer(said, rows, await _last_purge(inspector, asked, rows, said.tags), note)
 
 
 def _placed(
@@ -204,16 +200,10 @@ def _scope(asked: Target, method: str, headers: list[tuple[bytes, bytes]], body:
     }
 
 
-async def _last_purge(inspector: Inspector, rows: list[EntryRow], tags: Sequence[str]) -> Event | None:
-    """The last purge of what is stored; where nothing is, that of the rule's tags."""
-    views = [await inspector.entry(row.entry) for row in rows[:MOST_IN_FULL]]
-    found = [view.last_purge for view in views if view is not None and view.last_purge is not None]
-    if found:
-        return max(found, key=lambda event: (event.number, event.at))
-    if not tags:
-        return None
-    events = await inspector.events(count=MOST_READ)
-    return next((each for each in events if each.kind in PURGES and not set(tags).isdisjoint(each.tags)), None)
+async def _last_purge(inspector: Inspector, asked: Target, rows: list[EntryRow], tags: Sequence[str]) -> Event | None:
+    """The last purge of what is stored, and of what would be."""
+    carried = {*tags, *url_tags(asked, rows), *(tag for row in rows for tag in row.tags)}
+    return await inspector.last_purge(sorted(carried))
 
 
 def _show(answer: Answer, asked: Target, screen: Screen) -> None:

@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import typer
@@ -47,10 +46,8 @@ class Where:
 
     def open(self) -> Cache:
         """The cache. Raises ConfigurationError where none is named, or one that only its own process can see."""
-        from rcache.stores.memory import MemoryStore
-
         cache = self._named()
-        if isinstance(cache.store, MemoryStore):
+        if cache.inspector.is_embedded:
             raise ConfigurationError(EMBEDDED)
         return cache
 
@@ -58,7 +55,7 @@ class Where:
     async def look(self) -> AsyncIterator[Seen]:
         """The cache and its inspector, as long as the block lasts."""
         async with self.open() as cache:
-            yield Seen(cache, inspector_of(cache))
+            yield Seen(cache, cache.inspector)
 
     def _named(self) -> Cache:
         if self.cache is not None:
@@ -69,12 +66,6 @@ class Where:
             )
         namespace = self.namespace or os.environ.get("RCACHE_NAMESPACE") or "rcache"
         return Cache(self.url, namespace=namespace, near=self.near)
-
-
-def inspector_of(cache: Cache) -> Inspector:
-    """What tells of a cache."""
-    inspector: Inspector = attrgetter("inspector")(cache)
-    return inspector
 
 
 def _option(name: str, kind: Any, default: Any, *spellings: str, **how: Any) -> inspect.Parameter:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from rcache.core.errors import ConfigurationError
-from rcache.core.keys import Key, canonical_query
+from rcache.core.inspection import Wanted
 from rcache.core.views import EntryRow
 
 _HELP = "write a path, /books/1?page=2, or a whole URL, https://shop.example/books/1"
@@ -44,11 +44,5 @@ def target(text: str) -> Target:
 
 def url_tags(asked: Target, rows: Iterable[EntryRow]) -> list[str]:
     """The implicit tags of a URL's entries: of what is stored, and of the URL as it stands."""
-    places = [target(row.url) for row in rows]
-    if asked.host:
-        places.append(asked)
-    return list(dict.fromkeys(_key(place).url_tag for place in places))
-
-
-def _key(place: Target) -> Key:
-    return Key(place.scheme, place.host.encode(), place.path.encode(), canonical_query(place.query.encode()))
+    urls = (asked.text, *(row.url for row in rows))
+    return list(dict.fromkeys(key.url_tag for url in urls for key in Wanted(url).keys))

@@ -20,6 +20,7 @@ from rcache.core.tags import TagError, check_tag
 from rcache.core.views import EntryRow, Preview
 from rcache.engine.purge import Purged
 
+CAUSE = "cli"
 AT_ONCE = 500  # tags of one trip
 MOST_NAMED = 20  # entries that a preview shows to people
 
@@ -109,7 +110,9 @@ async def _purged(cache: Cache, tags: tuple[str, ...], urls: tuple[str, ...], *,
         most = len(tags) + len(urls)
         task = bar.add_task("purging", total=most, visible=most > AT_ONCE)
         for of_urls, batch in (*((False, each) for each in _batches(tags)), *((True, each) for each in _batches(urls))):
-            done = await (cache.purge(batch) if of_urls else cache.invalidate(*batch, soft=soft))
+            done = await (
+                cache.purge(batch, cause=CAUSE) if of_urls else cache.invalidate(*batch, soft=soft, cause=CAUSE)
+            )
             if not done.landed:
                 raise BackendError(
                     "the purge has not landed: Redis cannot be reached. Look at `rcache doctor`, and run it again"

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from functools import reduce
+from dataclasses import dataclass
 
 from rcache.core.views import Counters, NodeRow, RouteRow, Sample
-
-_NAMES = tuple(field.name for field in fields(Counters))
 
 
 def total(counters: Iterable[Counters]) -> Counters:
     """What they counted together."""
-    return reduce(_both, counters, Counters())
-
-
-def _both(one: Counters, other: Counters) -> Counters:
-    return Counters(*(getattr(one, name) + getattr(other, name) for name in _NAMES))
+    return sum(counters, Counters())
 
 
 def by_route(sources: Iterable[NodeRow | Sample]) -> list[RouteRow]:

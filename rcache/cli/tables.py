@@ -8,6 +8,7 @@ from rich.text import Text
 
 from rcache.cli.screen import Column, through
 from rcache.cli.words import count, hit_share, moment, named, node, plain, several, size, span
+from rcache.core.histogram import Histogram
 from rcache.core.views import Counters, EntryRow, EntryView, Event, NodeRow, RouteRow, TagRow
 
 MOST_SHOWN = 5  # tags or rows named in one line; programs are told all of them
@@ -28,10 +29,15 @@ def some(texts: Sequence[str], total: int | None = None) -> str:
     return ", ".join(texts[:MOST_SHOWN]) + (f" and {count(more)} more" if more > 0 else "")
 
 
-def run_time(counters: Counters) -> str:
-    """What a miss takes on average."""
-    own = counters.misses - counters.collapsed
-    return span(counters.seconds / own) if own > 0 else "-"
+def within(times: Histogram, part: float = 0.99) -> str:
+    """The time within which that part of the answers came."""
+    seconds = times.quantile(part)
+    return "-" if seconds is None else span(seconds)
+
+
+def both(times: Histogram) -> str:
+    """The time that half of the answers took at most, and that of all but one in a hundred."""
+    return f"{within(times, 0.5)} (p50), {within(times)} (p99)" if times.count else ""
 
 
 COUNTERS: tuple[Column[Counters], ...] = (
@@ -41,11 +47,14 @@ COUNTERS: tuple[Column[Counters], ...] = (
     Column("stale", lambda row: count(row.stale), is_number=True),
     Column("misses", lambda row: count(row.misses), is_number=True),
     Column("passes", lambda row: count(row.passes), is_number=True),
-    Column("time of a miss", run_time, is_number=True),
+    Column("hits, p99", lambda row: within(row.hit_times), is_number=True),
+    Column("misses, p99", lambda row: within(row.miss_times), is_number=True),
 )
 
 MORE_COUNTERS: tuple[Column[Counters], ...] = (
-    *COUNTERS,
+    *COUNTERS[:-2],
+    Column("a hit takes", lambda row: both(row.hit_times)),
+    Column("a miss takes", lambda row: both(row.miss_times)),
     Column("shared runs", lambda row: count(row.collapsed)),
     Column("stored", lambda row: count(row.stores)),
     Column("refused by the store", lambda row: count(row.refusals)),

@@ -18,7 +18,7 @@ from rich.text import Text
 from rcache.cli.options import Where, takes
 from rcache.cli.screen import Card, Column, Part, Rows, Screen, rendered
 from rcache.cli.sums import Rate, by_route, rate, total
-from rcache.cli.tables import ENTRIES, EVENTS, NODES, ROUTES, run_time
+from rcache.cli.tables import ENTRIES, EVENTS, NODES, ROUTES, within
 from rcache.cli.words import count, hit_share, share, size
 from rcache.core.settings import seconds
 from rcache.core.views import Counters, EntryRow, Event, NodeRow, RouteRow
@@ -46,7 +46,7 @@ RATE: tuple[Column[Moment], ...] = (
         "hit ratio",
         lambda row: f"{share(row.rate.hits, row.rate.requests)} now, {hit_share(row.minute)} in the last minute",
     ),
-    Column("misses", lambda row: f"{row.rate.misses:,.1f} a second, of {run_time(row.minute)}"),
+    Column("misses", lambda row: f"{row.rate.misses:,.1f} a second, {within(row.minute.miss_times)} (p99)"),
     Column("purges", lambda row: f"{count(row.minute.purges)} in the last minute"),
     Column("sent from the store", lambda row: f"{size(round(row.rate.octets))} a second"),
     Column("nodes", lambda row: _of_nodes(row.nodes), style=lambda row: "red" if _in_need(row.nodes) else ""),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from rcache import Cache
+import rcache.cache
 from rcache.core.tags import check_tag
 from rcache.core.views import (
     Counters,
@@ -22,6 +23,8 @@ from rcache.core.views import (
     Sample,
     TagRow,
 )
+from rcache.engine.telemetry import Telemetry
+from rcache.ports import Store
 from tests.support import EPOCH
 
 PAGES = RouteRow("/pages/{title}", Counters(hits=70, stale=5, misses=20, passes=5, stores=15, seconds=0.4, size=7000))
@@ -95,6 +98,16 @@ class Told:
     cursor: str | None = None
     event_rows: list[Event] = field(default_factory=lambda: [HOLD, PURGE])
 
+    is_embedded = False
+    damaged = 0
+
+    async def last_purge(self, tags: Sequence[str]) -> Event | None:
+        purges = [event for event in self.event_rows if event.kind == "purge" and {*tags} & {*event.tags}]
+        return purges[0] if purges else None
+
+    def close(self) -> None:
+        """Nothing is open."""
+
     async def nodes(self) -> list[NodeRow]:
         return self.node_rows
 
@@ -141,8 +154,14 @@ class Told:
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Told:
-    """What every cache's inspector tells in this test; RCACHE_URL leads to some Redis that nobody asks."""
+    """What the inspector of every cache on Redis tells in this test; RCACHE_URL leads to one that nobody asks."""
     inspector = Told()
-    monkeypatch.setattr(Cache, "inspector", property(lambda _: inspector), raising=False)
+    observed = rcache.cache.observed
+
+    def pretended(store: Store, telemetry: Telemetry) -> tuple[Any, Any]:
+        real, reporter = observed(store, telemetry)
+        return (real, reporter) if real.is_embedded else (inspector, None)
+
+    monkeypatch.setattr(rcache.cache, "observed", pretended)
     monkeypatch.setenv("RCACHE_URL", "redis://127.0.0.1:1")
     return inspector
