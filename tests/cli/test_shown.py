@@ -96,14 +96,14 @@ def test_one_entry_is_shown_in_full(told: Told, capsys: Captured) -> None:
 
 
 def test_several_are_a_table_from_which_one_is_chosen(told: Told, capsys: Captured) -> None:
-    told.rows = [row("e1", variant=(("accept", "text/html"),)), row("e2", state="purged", identity=True)]
+    told.rows = [row("e1", variant=(("accept", "text/html"),)), row("-e2", state="purged", identity=True)]
     text = shown(capsys, "show", "/pages/tea")
     assert "accept: text/html" in text
     assert "(somebody's own)" in text
     assert "One in full: --entry e1" in text
-    assert "content-type" in shown(capsys, "show", "/pages/tea", "--entry", "e2")
-    assert [view["row"]["entry"] for view in read(capsys, "show", "/pages/tea")["entries"]] == ["e1", "e2"]
-    assert "choose by --entry, of e1, e2" in refused(capsys, "show", "/pages/tea", "--body")
+    assert "content-type" in shown(capsys, "show", "/pages/tea", "--entry", "-e2")
+    assert [view["row"]["entry"] for view in read(capsys, "show", "/pages/tea")["entries"]] == ["e1", "-e2"]
+    assert "choose by --entry, of e1, -e2" in refused(capsys, "show", "/pages/tea", "--body")
 
 
 def test_a_body_is_written_as_it_is(told: Told, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
