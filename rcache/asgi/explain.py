@@ -29,6 +29,7 @@ from rcache.core.request_directives import NO_ADVICE, RequestDirectives, request
 from rcache.core.reuse import Use, reuse, without_demands
 from rcache.core.tags import TagError
 from rcache.core.vary import COOKIE, merge, normalise
+from rcache.engine.near_store import NearStore
 from rcache.ports import Budget
 
 Outcome = Literal["hit", "refresh", "validate", "miss", "pass", "refused", "timeout", "untouched", "purge"]
@@ -119,7 +120,8 @@ class _Asked:
 
     def __init__(self, middleware: CacheMiddleware, scope: Scope, body: bytes, cache: Cache) -> None:
         self._routes = middleware.rules
-        self._cache = cache
+        # What is kept near is kept for requests: to look there would make this process a node that writers wait for.
+        self._store = cache.store.store_behind if isinstance(cache.store, NearStore) else cache.store
         self._key_host = middleware.cache.key_host
         self._scope = scope
         self._body = body
@@ -172,7 +174,7 @@ class _Asked:
 
     async def _seek(self, ask: Inquiry, wishes: RequestDirectives, personal: str | None) -> Explanation:
         try:
-            found = await self._cache.store.lookup(ask, Budget(PATIENCE))
+            found = await self._store.lookup(ask, Budget(PATIENCE))
         except BackendError:
             return self._pass("outage")
         self._know(variant=self._variant(ask, merge(ask.names, found.names)))

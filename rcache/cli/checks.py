@@ -96,8 +96,7 @@ def _role(vitals: Vitals) -> Check:
 
 def _permissions(vitals: Vitals) -> Check:
     if vitals.forbidden is not None:
-        says, _, remedy = vitals.forbidden.partition(": ")
-        return _finding("permissions", says, remedy)
+        return _finding("permissions", *_split(vitals.forbidden))
     return _ok("permissions", "its user may do all that is needed")
 
 
@@ -179,6 +178,18 @@ def _cluster(state: str) -> Check:
             "look at CLUSTER INFO: slots without a master serve nobody",
         )
     return _ok("cluster", "ok")
+
+
+def of_settings(contradictions: Sequence[str]) -> list[Check]:
+    """Settings that cannot work together: each text says what, and after a colon what to write instead."""
+    if not contradictions:
+        return [_ok("settings", "none contradicts another")]
+    return [_finding("settings", *_split(text)) for text in contradictions]
+
+
+def _split(text: str) -> tuple[str, str]:
+    says, _, remedy = text.partition(": ")
+    return says, remedy
 
 
 def of_nodes(nodes: Sequence[NodeRow], version: str) -> list[Check]:

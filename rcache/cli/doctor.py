@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import platform
 from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
 import rcache
 from rcache.cache import Cache
-from rcache.cli.checks import Check, of_nodes, of_server, placed
+from rcache.cli.checks import Check, of_nodes, of_server, of_settings, placed
 from rcache.cli.main import CANNOT_WORK, DONE, FAILED
 from rcache.cli.options import Where, takes
-from rcache.cli.screen import Column, Part, Rows, Screen
+from rcache.cli.screen import Column, Rows, Screen
 from rcache.cli.words import several
 from rcache.core.errors import BackendError
 from rcache.engine.near_store import NearStore
+from rcache.settings import CODE, SettingRow
 from rcache.stores.redis.shared import SharedStore
 from rcache.stores.redis.vitals import Vitals, vitals
 
@@ -31,22 +33,46 @@ CHECKS: tuple[Column[Check], ...] = (
 )
 
 
+SETTINGS: tuple[Column[SettingRow], ...] = (
+    Column("setting", lambda row: row.name),
+    Column("value", lambda row: _written(row.value)),
+    Column("said by", lambda row: row.source),
+)
+
+
+def _written(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def add(app: typer.Typer) -> None:
     """`doctor`."""
     app.command()(takes(doctor))
 
 
-async def doctor(*, where: Where, screen: Screen) -> int:
-    """Look for what is wrong: Redis, permissions, memory, clocks, versions, nodes. 1 with a finding, 2 without a connection."""
+async def doctor(
+    *,
+    settings: Annotated[
+        bool, typer.Option("--settings", help="All settings in force, also those that nobody has said.")
+    ] = False,
+    where: Where,
+    screen: Screen,
+) -> int:
+    """Look for what is wrong: Redis, permissions, memory, clocks, versions, nodes, settings.
+
+    1 with a finding, 2 without a connection. What is in force is told with who said it.
+    """
     async with where.open() as cache:
+        checks = [*_here(), *of_settings(cache.settings.contradictions())]
         try:
             servers = await asyncio.to_thread(vitals, _store(cache), PATIENCE)
+            checks = [*_of_servers(servers, cache.deadline), *checks, *await _of_fleet(cache)]
+            is_connected = True
         except BackendError as error:
-            checks = [Check("connection", "finding", str(error), _way_in(str(error))), *_here()]
-            _show(checks, screen)
-            return CANNOT_WORK
-        checks = [*_of_servers(servers, cache.deadline), *_here(), *await _of_fleet(cache)]
-    _show(checks, screen)
+            checks = [Check("connection", "finding", str(error), _way_in(str(error))), *checks]
+            is_connected = False
+    _show(checks, _in_force(cache, where), screen, are_all_told=settings)
+    if not is_connected:
+        return CANNOT_WORK
     return FAILED if any(check.state == "finding" for check in checks) else DONE
 
 
@@ -84,8 +110,21 @@ async def _of_fleet(cache: Cache) -> list[Check]:
         return [Check("nodes", "unknown", str(error))]
 
 
-def _show(checks: list[Check], screen: Screen) -> None:
+def _in_force(cache: Cache, where: Where) -> list[SettingRow]:
+    """What is in force, and who said it: here code is the command line, unless the cache is the application's."""
+    rows = cache.settings.rows()
+    if where.cache is not None:
+        return rows
+    return [row._replace(source="command line") if row.source == CODE else row for row in rows]
+
+
+def _show(checks: list[Check], rows: list[SettingRow], screen: Screen, *, are_all_told: bool) -> None:
     found = [check for check in checks if check.state == "finding"]
     note = f"{several(len(found), 'finding')}." if found else "Nothing is wrong."
-    parts: list[Part] = [Rows("checks", checks, CHECKS, note=note)]
-    screen.put(*parts)
+    told = rows if are_all_told or screen.as_json else [row for row in rows if row.source != "default"]
+    others = len(rows) - len(told)
+    rest = f"{several(others, 'other')} by default: --settings" if others else None
+    screen.put(
+        Rows("checks", checks, CHECKS, note=note),
+        Rows("settings", told, SETTINGS, "Settings in force", "all by default: --settings", rest),
+    )

@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import inspect
 import logging
-import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from rcache.cache import Cache
 from rcache.cli.screen import Screen
 from rcache.core.errors import ConfigurationError
 from rcache.ports import Inspector
+from rcache.settings import Settings
 
 T = TypeVar("T")
 
@@ -60,12 +60,13 @@ class Where:
     def _named(self) -> Cache:
         if self.cache is not None:
             return named(self.cache, Cache)
-        if not (self.url or os.environ.get("RCACHE_URL")):
+        given: Any = {"url": self.url, "namespace": self.namespace, "near": self.near}
+        settings = Settings.load(**{name: value for name, value in given.items() if value is not None})
+        if settings.sources["url"] == "default":
             raise ConfigurationError(
                 "which cache is meant? --url redis://host:6379/0, RCACHE_URL or --cache MODULE:NAME"
             )
-        namespace = self.namespace or os.environ.get("RCACHE_NAMESPACE") or "rcache"
-        return Cache(self.url, namespace=namespace, near=self.near)
+        return Cache(settings=settings)
 
 
 def _option(name: str, kind: Any, default: Any, *spellings: str, **how: Any) -> inspect.Parameter:

@@ -197,6 +197,8 @@ def spelled(value: Any) -> Any:
     """A row as JSON has it: its fields by name; bytes as text, or as {"base64": ...} where they are none."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: spelled(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, dict):
         return {str(name): spelled(each) for name, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -155,6 +156,37 @@ def test_a_password_is_asked_for_and_never_shown(told: Told, capsys: pytest.Capt
         assert some["permissions"]["state"] == "finding"
         assert "+info" in some["permissions"]["remedy"]
         assert some["version"]["state"] == "unknown"
+
+
+def test_settings_are_told_with_who_said_them(
+    told: Told, redis_server: RedisServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told.node_rows = []
+    monkeypatch.setenv("RCACHE_NAMESPACE", "shop")
+    assert main(["doctor", "--url", redis_server.url, "--near", "fast"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^namespace +shop +environment RCACHE_NAMESPACE$", text, re.MULTILINE)
+    assert re.search(r"^near +fast +command line$", text, re.MULTILINE)
+    assert "max_body" not in text
+    assert main(["doctor", "--url", redis_server.url, "--settings"]) == 0
+    assert re.search(r"^max_body +1048576 +default$", capsys.readouterr().out, re.MULTILINE)
+    assert main(["doctor", "--url", redis_server.url, "--json"]) == 0
+    settings = {row["name"]: row for row in orjson.loads(capsys.readouterr().out)["settings"]}
+    assert settings["namespace"] == {"name": "namespace", "value": "shop", "source": "environment RCACHE_NAMESPACE"}
+
+
+def test_settings_that_contradict_each_other_are_a_finding(
+    told: Told, redis_server: RedisServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told.node_rows = []
+    monkeypatch.setenv("RCACHE_TIMEOUT", "2")
+    monkeypatch.setenv("RCACHE_HARD_TIMEOUT", "1")
+    settings = examined(capsys, redis_server.url, 1)["settings"]
+    assert settings["state"] == "finding"
+    assert "make hard_timeout the longer one" in settings["remedy"]
+    monkeypatch.setenv("RCACHE_TIMEOU", "2")
+    assert main(["doctor", "--url", redis_server.url]) == 2
+    assert "did you mean RCACHE_TIMEOUT?" in capsys.readouterr().err
 
 
 def test_a_replica_and_a_policy_that_forgets_are_findings(
