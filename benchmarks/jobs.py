@@ -169,8 +169,10 @@ def render(result: dict[str, Any]) -> str:
         ("Redis restarts without", f"a job ran {restart['seconds_until_a_job_ran_without_data']} s after it was back"),
         ("a job of the high lane begins, nothing else to do", milliseconds(lanes["alone_ms"])),
         (
-            f"the same behind {lanes['low']:,} low jobs of {lanes['low_takes_ms']:g} ms, of which"
-            + f" {lanes['low_left_after_the_last_high']:,} still waited at the end",
+            (
+                f"the same behind {lanes['low']:,} low jobs of {lanes['low_takes_ms']:g} ms, of which"
+                f" {lanes['low_left_after_the_last_high']:,} still waited at the end"
+            ),
             milliseconds(lanes["behind_ms"]),
         ),
         ("low jobs meanwhile", f"{lanes['low_per_second']} per second"),
