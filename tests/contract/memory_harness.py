@@ -12,6 +12,8 @@ from tests.support import HandClock
 class MemoryHarness:
     """Makes a store, and does to its data what time and faults do to another's."""
 
+    has_hand_clock = True
+
     store_class = MemoryStore
 
     def __init__(self) -> None:
@@ -26,6 +28,9 @@ class MemoryHarness:
     async def second(self) -> MemoryStore:
         """Another node on the same data: for a store in this process that is the store."""
         return self.store
+
+    def joined(self) -> None:
+        """There is nothing to hear."""
 
     async def close(self) -> None:
         """Closes the store."""

@@ -18,6 +18,8 @@ SIZE = 64 * 1024 * 1024
 class NearHarness:
     """Makes near caches on a server. What a fault does to the data, it does to what is kept of it."""
 
+    has_hand_clock = False
+
     def __init__(self, server: RedisServer) -> None:
         self.redis = RedisHarness(server)
         self.nodes: list[NearStore] = []

@@ -22,6 +22,8 @@ FIELDS = (b"epoch", b"start", b"guards", b"key", b"variant", b"stored", b"head",
 class RedisHarness:
     """Makes stores on a server, and does to their data what time and faults do."""
 
+    has_hand_clock = False
+
     def __init__(self, server: RedisServer | Cluster, url: str | None = None) -> None:
         """Stores come to the server by `url`, where that is not the server's own: through sentinels."""
         self.server = server
@@ -42,6 +44,9 @@ class RedisHarness:
         store = open_store(self.url, **self._settings)
         self._stores.append(store)
         return store
+
+    def joined(self) -> None:
+        """There is nothing to hear."""
 
     async def close(self) -> None:
         """Closes every store that was made, and leaves the server as it was."""
