@@ -1,4 +1,4 @@
-"""What the logger `rcache` says: every message, its level and what to do about it, in one place.
+"""What the loggers `rcache` and `rcache.jobs` say: every message, its level and what to do about it, in one place.
 
 In the standard library's way: nothing is printed where the application has not set up logging, a record's message is a template
 that groups records, and its fields stand in `record.rcache`, a dict of texts and numbers whose `event` names the message.
@@ -10,27 +10,27 @@ import logging
 from logging import DEBUG, ERROR, INFO, WARNING
 from typing import Any, Final
 
-logger = logging.getLogger("rcache")
-logger.addHandler(logging.NullHandler())
+logging.getLogger("rcache").addHandler(logging.NullHandler())
 
 
 class Message:
     """One message. `template` is filled from the fields that `tell` is given by name."""
 
-    __slots__ = ("event", "level", "remedy", "template")
+    __slots__ = ("event", "level", "logger", "remedy", "template")
 
     def __init__(self, event: str, level: int, template: str, remedy: str) -> None:
         self.event = event
+        self.logger = logging.getLogger("rcache.jobs" if event.startswith(("job.", "queue.")) else "rcache")
         self.level = level
         self.template = template
         self.remedy = remedy
 
     def tell(self, *, exc_info: Any = None, **fields: str | float | None) -> None:
         """Logs it, as a call of whoever calls this. `exc_info` is as the standard library has it."""
-        if logger.isEnabledFor(self.level):
+        if self.logger.isEnabledFor(self.level):
             extra = {"rcache": {"event": self.event, **fields}}
             values = (fields,) if fields else ()
-            logger.log(self.level, self.template, *values, exc_info=exc_info, extra=extra, stacklevel=2)
+            self.logger.log(self.level, self.template, *values, exc_info=exc_info, extra=extra, stacklevel=2)
 
 
 # Answers
@@ -257,6 +257,105 @@ PRIMARY_NAMED: Final = Message(
     INFO,
     "the sentinels name %(host)s:%(port)d as the primary of %(service)s",
     "nothing: that is how a process begins, and how it follows a failover",
+)
+
+# Jobs: what follows is said by `rcache.jobs`
+
+JOB_FAILED: Final = Message(
+    "job.failed",
+    ERROR,
+    "job %(job)s has failed",
+    "the job raised: its traceback is attached, and it is not run again",
+)
+JOB_FAILED_ONCE: Final = Message(
+    "job.again",
+    WARNING,
+    "job %(job)s has failed (run %(run)d of %(runs)d), and is run again in %(pause).1f s",
+    "nothing, if a later run succeeds; the traceback is attached",
+)
+JOB_TOO_LATE: Final = Message(
+    "job.late",
+    WARNING,
+    "job %(job)s is dropped: it was to begin %(late).1f s ago, and is of no use after %(ttl)s s",
+    "more workers, or a longer ttl",
+)
+JOB_LEFT: Final = Message(
+    "job.left",
+    WARNING,
+    "job %(job)s is left for a process that knows it: %(error)s",
+    "nothing while a new version is rolled out; else import the module that registers it in every worker",
+)
+JOB_UNKNOWN: Final = Message(
+    "job.unknown",
+    ERROR,
+    "job %(job)s is dropped: %(error)s",
+    "import the module that registers it in every worker",
+)
+JOB_END_UNTOLD: Final = Message(
+    "job.end_untold",
+    WARNING,
+    "the end of a job could not be told, and it will run again: %(error)s",
+    "nothing: jobs are written so that they may run twice",
+)
+JOB_END_LATE: Final = Message(
+    "job.end_late",
+    DEBUG,
+    "the end of a job could not be told yet",
+    "nothing: it is tried again",
+)
+JOB_NOT_LISTED: Final = Message(
+    "job.not_listed",
+    WARNING,
+    "the end of job %(job)s was not written down: %(error)s",
+    "nothing: it has run, and only the list of runs lacks it",
+)
+JOB_NOT_FIRED: Final = Message(
+    "job.not_fired",
+    ERROR,
+    "%(job)s has not fired for the tick at %(tick).0f: the queue could not be reached",
+    "as store.down; run it by hand where the tick matters",
+)
+QUEUE_STRANGE: Final = Message(
+    "queue.strange",
+    ERROR,
+    "what lies in the queue is no job, and is dropped: %(error)s",
+    "find out who else writes into this namespace",
+)
+QUEUE_LOST: Final = Message(
+    "queue.lost",
+    WARNING,
+    "the %(lane)s lane cannot reach its queue, and tries again: %(error)s",
+    "as store.down",
+)
+QUEUE_DISORDER: Final = Message(
+    "queue.disorder",
+    WARNING,
+    "the %(lane)s lane has ended in disorder",
+    "nothing: what was under way runs again elsewhere; the error is attached",
+)
+QUEUE_UNSERVED: Final = Message(
+    "queue.unserved",
+    ERROR,
+    "jobs cannot be run, and are tried again",
+    "see the error that is attached",
+)
+QUEUE_UNORDERLY: Final = Message(
+    "queue.not_closed",
+    ERROR,
+    "jobs could not be run in order",
+    "report it, with the traceback that is attached",
+)
+QUEUE_ABSENT: Final = Message(
+    "queue.absent",
+    INFO,
+    "jobs of the cache's own do not run: %(error)s",
+    "nothing where the application has no jobs; else install what it names",
+)
+QUEUE_NOT_ASKED: Final = Message(
+    "queue.not_asked",
+    DEBUG,
+    "the queue cannot be asked yet: %(what)s",
+    "nothing: it is tried again",
 )
 
 MESSAGES: Final = tuple(each for each in list(vars().values()) if isinstance(each, Message))

@@ -55,7 +55,8 @@ def test_a_message_is_filled_from_its_fields_and_carries_them(caplog: pytest.Log
     fields = {name: {"s": "text", "r": "text", "d": 5, "g": 1.5, "f": 0.5}[kind] for name, kind in names.items()}
     message.tell(**fields)
     (record,) = caplog.records
-    assert (record.name, record.levelno, record.msg) == ("rcache", message.level, message.template)
+    name = "rcache.jobs" if message.event.startswith(("job.", "queue.")) else "rcache"
+    assert (record.name, record.levelno, record.msg) == (name, message.level, message.template)
     assert record.rcache == {"event": message.event, **fields}  # type: ignore[attr-defined]
     assert "%(" not in record.getMessage()
     assert record.filename == "test_logging.py", "it is told as from where it was said"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Final
 
+from rcache import logs
 from rcache.cache import Cache, caches_that_run_jobs
 from rcache.core.errors import ConfigurationError
 from rcache.engine.work import APPLICATION
-
-logger = logging.getLogger("rcache.jobs")
 
 PATIENCE: Final = 30.0
 """Seconds that jobs under way may still take when the application ends; then they are cancelled, and begin anew elsewhere."""
@@ -49,7 +47,7 @@ class StandIn:
         try:
             work = cache.work
         except ConfigurationError as error:  # the application has no jobs of its own, and can do without ours
-            logger.info("jobs of the cache's own do not run: %s", error)
+            logs.QUEUE_ABSENT.tell(error=str(error))
             return
         self._task = asyncio.create_task(work.stand_in(self._told))
 
@@ -62,4 +60,4 @@ class StandIn:
         self._task.cancel()
         await asyncio.wait([self._task])
         if not self._task.cancelled() and (error := self._task.exception()) is not None:
-            logger.error("jobs could not be run in order", exc_info=error)
+            logs.QUEUE_UNORDERLY.tell(exc_info=error)

@@ -8,18 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from rcache import logs
 from rcache.clock import Clock
 from rcache.core.errors import BackendError, ConfigurationError
 from rcache.core.jobs import LANES, Job, Lane, QueueView, ScheduleRow, UnknownJobError
 from rcache.core.schedules import Schedule
 from rcache.ports import Queue
-
-logger = logging.getLogger("rcache.jobs")
 
 Function = Callable[..., Awaitable[Any]]
 
@@ -171,7 +169,7 @@ class Work:
             try:
                 await self.serve(enough, concurrency=IN_WEB)
             except Exception:
-                logger.exception("jobs cannot be run, and are tried again")
+                logs.QUEUE_UNSERVED.tell(exc_info=True)
                 await _either(told, WATCH)
             finally:
                 watching.cancel()
@@ -217,7 +215,7 @@ class Work:
                 await asyncio.sleep(RETRY)
             else:
                 return
-        logger.error("%s has not fired for the tick at %.0f: the queue could not be reached", job.name, tick)
+        logs.JOB_NOT_FIRED.tell(job=job.name, tick=tick)
 
 
 async def _either(told: asyncio.Event, longest: float) -> bool:

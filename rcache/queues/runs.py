@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import socket
@@ -10,10 +9,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from rcache import logs
 from rcache.clock import Clock
 from rcache.core.jobs import Job, Outcome, RunRow, Ticket, UnknownJobError, backoff
-
-logger = logging.getLogger("rcache.jobs")
 
 Run = Callable[[Job], Awaitable[Job | None]]
 
@@ -57,12 +55,7 @@ async def carry_out(run: Run, ticket: Ticket, attempt: int, clock: Clock) -> End
         return Ended(job, row, again, follow)
 
     if ticket.is_late(began):
-        logger.warning(
-            "job %s is dropped: it was to begin %.1f s ago, and is of no use after %s s",
-            job.name,
-            began - ticket.due,
-            job.ttl,
-        )
+        logs.JOB_TOO_LATE.tell(job=job.name, late=began - ticket.due, ttl=job.ttl)
         return ended("late")
     if attempt > job.retries + DEATHS + 1 and attempt > STRANGE_RUNS:
         return ended("failed", f"given up before run {attempt}: the processes that ran it died")
@@ -70,23 +63,16 @@ async def carry_out(run: Run, ticket: Ticket, attempt: int, clock: Clock) -> End
         follow = await run(job)
     except UnknownJobError as error:
         if attempt < STRANGE_RUNS:
-            logger.warning("job %s is left for a process that knows it: %s", job.name, error)
+            logs.JOB_LEFT.tell(job=job.name, error=str(error))
             return ended("again", _line(error), backoff(attempt, _chance.random()))
-        logger.error("job %s is dropped: %s", job.name, error)
+        logs.JOB_UNKNOWN.tell(job=job.name, error=str(error))
         return ended("unknown", _line(error))
     except Exception as error:
         if attempt <= job.retries:
             again = backoff(attempt, _chance.random())
-            logger.warning(
-                "job %s has failed (run %d of %d), and is run again in %.1f s",
-                job.name,
-                attempt,
-                job.retries + 1,
-                again,
-                exc_info=error,
-            )
+            logs.JOB_FAILED_ONCE.tell(exc_info=error, job=job.name, run=attempt, runs=job.retries + 1, pause=again)
             return ended("again", _line(error), again)
-        logger.error("job %s has failed", job.name, exc_info=error)
+        logs.JOB_FAILED.tell(exc_info=error, job=job.name)
         return ended("failed", _line(error))
     return ended("done", follow=follow if isinstance(follow, Job) else None)
 

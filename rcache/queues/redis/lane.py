@@ -13,7 +13,6 @@ process dies. What is added here, at methods of the Worker that are replaced:
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from importlib import resources
@@ -25,11 +24,10 @@ from streaq import Worker
 from streaq.constants import REDIS_GROUP
 from streaq.types import StreamMessage, Streaq, StreaqRetry
 
+from rcache import logs
 from rcache.core.errors import BackendError
 from rcache.core.jobs import Lane
 from rcache.queues.runs import Ended
-
-logger = logging.getLogger("rcache.jobs")
 
 LEASE: Final = 15.0
 """Seconds after which a message is somebody else's whose process has gone silent; looked at once per lease: 15 to 30 seconds."""
@@ -130,7 +128,7 @@ class LaneWorker(Worker[None]):
                             self.stream_key + self._lane, REDIS_GROUP, self.id, 0, held, justid=True
                         )
                 except Exception as error:
-                    logger.debug("leases could not be renewed", exc_info=error)
+                    logs.QUEUE_NOT_ASKED.tell(exc_info=error, what="leases could not be renewed")
 
     async def run_task(self, msg: StreamMessage) -> None:
         """Runs one, where its lane is not paused; one whose end could not be told comes back."""
@@ -138,7 +136,7 @@ class LaneWorker(Worker[None]):
             await self._allowed()
             await super().run_task(msg)
         except Exception as error:
-            logger.warning("the end of a job could not be told, and it will run again: %s", error)
+            logs.JOB_END_UNTOLD.tell(error=str(error))
         finally:
             self._held.discard(msg.message_id)
             self._ends.pop(msg.task_id, None)
@@ -149,7 +147,7 @@ class LaneWorker(Worker[None]):
                 if await self._may_begin():
                     return
             except BackendError as error:
-                logger.debug("whether a lane is paused could not be asked", exc_info=error)
+                logs.QUEUE_NOT_ASKED.tell(exc_info=error, what="whether a lane is paused")
             await asyncio.sleep(PAUSE)
 
     async def finish_task(self, msg: StreamMessage, *arguments: Any, **named: Any) -> None:
@@ -164,14 +162,14 @@ class LaneWorker(Worker[None]):
             except Exception as error:
                 if attempt == 6:
                     raise
-                logger.debug("the end of a job could not be told yet", exc_info=error)
+                logs.JOB_END_LATE.tell(exc_info=error)
                 await asyncio.sleep(PAUSE * 2**attempt / 2)
                 await self._make_anew()
         if ended is not None:
             await self._told_end(ended)
 
     async def _recover(self, error: Exception) -> None:
-        logger.warning("the %s lane cannot reach its queue, and tries again: %s", self._lane, error)
+        logs.QUEUE_LOST.tell(lane=self._lane, error=str(error))
         while True:
             await asyncio.sleep(PAUSE)
             if await self._make_anew():
@@ -181,7 +179,7 @@ class LaneWorker(Worker[None]):
         try:
             await prepare(self, self._lane)
         except Exception as error:
-            logger.debug("the queue cannot be reached yet", exc_info=error)
+            logs.QUEUE_NOT_ASKED.tell(exc_info=error, what="it cannot be reached")
             return False
         return True
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import secrets
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, TypeVar
@@ -15,6 +14,7 @@ from coredis import exceptions
 from streaq import Worker
 from streaq.constants import REDIS_GROUP
 
+from rcache import logs
 from rcache.clock import Clock
 from rcache.core.codec import CodecError
 from rcache.core.errors import BackendError
@@ -36,8 +36,6 @@ from rcache.queues.redis.entry import entry
 from rcache.queues.redis.lane import NAME, PAUSE, LaneWorker, dumps, prepare
 from rcache.queues.runs import Ended, Run, carry_out, this_node
 from rcache.stores.redis.urls import Place
-
-logger = logging.getLogger("rcache.jobs")
 
 T = TypeVar("T")
 
@@ -178,7 +176,7 @@ class RedisQueue:
             try:
                 ticket = decode_ticket(text)
             except CodecError as error:
-                logger.error("what lies in the queue is no job, and is dropped: %s", error)
+                logs.QUEUE_STRANGE.tell(error=str(error))
                 return None
             if ticket.job.apart and await self._ask(lambda desk: self._is_apart(desk, ticket.job.key)):
                 return None
@@ -204,9 +202,9 @@ class RedisQueue:
                 await worker.run_async()
             except Exception as error:
                 if told.is_set():
-                    logger.warning("the %s lane has ended in disorder", lane, exc_info=error)
+                    logs.QUEUE_DISORDER.tell(exc_info=error, lane=lane)
                     return
-                logger.warning("the %s lane cannot reach its queue, and tries again: %s", lane, _told_by(error))
+                logs.QUEUE_LOST.tell(lane=lane, error=str(_told_by(error)))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(told.wait(), PAUSE)
 
@@ -227,7 +225,7 @@ class RedisQueue:
             if ended.follow is not None:
                 await self.add(ended.follow)
         except BackendError as error:
-            logger.warning("the end of job %s was not written down: %s", ended.row.name, error)
+            logs.JOB_NOT_LISTED.tell(job=ended.row.name, error=str(error))
 
     async def _write(self, desk: Worker[None], row: RunRow) -> None:
         text = dumps(
@@ -314,7 +312,7 @@ class _Desk:
                 opened.set_exception(error)
                 opened.exception()  # whoever asked has been told, or has gone
             else:
-                logger.debug("the way to the queue was lost", exc_info=error)
+                logs.QUEUE_NOT_ASKED.tell(exc_info=error, what="the way to it was lost")
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -335,7 +333,7 @@ async def _answered(desk: _Desk, question: Callable[[Worker[None]], Awaitable[T]
         except (exceptions.ConnectionError, OSError) as error:
             if loop.time() > deadline:
                 raise
-            logger.debug("the queue is asked again", exc_info=error)
+            logs.QUEUE_NOT_ASKED.tell(exc_info=error, what="it is asked again")
             await asyncio.sleep(PAUSE / 5)
         except exceptions.ResponseError as error:
             if "Function not found" not in str(error):
