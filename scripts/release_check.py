@@ -5,7 +5,7 @@
     python -m scripts.release_check --light                          # in a folder, beside what is installed here: no network
 
 Builds the sdist, and the wheel from it; looks into both; checks what they say of themselves; installs the wheel, and runs the
-README's first application as a server until it has seen a hit, and a purge.
+README's first application as a server until it has seen a hit, and a purge. Last, each extra is installed by itself.
 """
 
 from __future__ import annotations
@@ -21,6 +21,16 @@ from pathlib import Path
 import httpx
 
 from examples.server import ROOT, Server
+
+EXTRAS = {
+    "cli": "rcache.cli.commands",
+    "compress": "brotli",
+    "fast": "hiredis",
+    "postgresql": "rcache.integrations.postgresql, psycopg",
+    "sqlalchemy": "rcache.integrations.sqlalchemy",
+    "targeted": "http_sf",
+}
+"""What can be imported where an extra is installed and nothing else is."""
 
 AROUND = {".ci/run", ".gitignore"}
 """What the repository has and an sdist need not."""
@@ -102,13 +112,20 @@ def light(wheel: Path, folder: Path) -> str:
     return installed(Path(sys.executable), target, str(target))
 
 
-def whole(wheel: Path, interpreter: str, folder: Path) -> str:
-    """Installs into an empty environment, with what the first application needs beside it."""
+def environment(interpreter: str, folder: Path, *packages: str | Path) -> Path:
+    """The interpreter of a new environment that has these packages, and whatever they need."""
     home = Path(tempfile.mkdtemp(dir=folder))
     run(interpreter, "-m", "venv", home)
     python = home / "bin" / "python"
-    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel, "fastapi", "uvicorn")
+    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
     run(python, "-m", "pip", "check")
+    return python
+
+
+def whole(wheel: Path, interpreter: str, folder: Path) -> str:
+    """Installs into an empty environment, with what the first application needs beside it."""
+    python = environment(interpreter, folder, wheel, "fastapi", "uvicorn")
+    home = python.parents[1]
     place = home / "work"
     place.mkdir()
     serve(python, place)
@@ -128,6 +145,11 @@ def main(arguments: list[str]) -> None:
         else:
             for interpreter in arguments or [sys.executable]:
                 print(f"rcache {whole(wheel, interpreter, folder)} works in an empty environment of {interpreter}")
+                for extra, modules in EXTRAS.items():
+                    python = environment(interpreter, folder, f"{wheel}[{extra}]")
+                    run(python, "-c", f"import {modules}", folder=folder)
+                environment(interpreter, folder, f"{wheel}[all]")
+                print(f"so does each of its extras: {', '.join(EXTRAS)}, all")
 
 
 if __name__ == "__main__":
