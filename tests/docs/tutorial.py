@@ -59,7 +59,8 @@ class Terminal:
 
     def _typed(self, line: str) -> list[str]:
         words = shlex.split(line)
-        environment: dict[str, str | None] = {"PYTHONPATH": str(ROOT), "RCACHE_URL": None}
+        # A busy machine is no outage of Redis: the allowance is what tests have.
+        environment: dict[str, str | None] = {"PYTHONPATH": str(ROOT), "RCACHE_URL": None, "RCACHE_DEADLINE": "30"}
         while "=" in words[0]:
             name, _, value = words.pop(0).partition("=")
             environment[name] = value.replace("redis://127.0.0.1:6379", self.redis_url)
