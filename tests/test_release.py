@@ -58,3 +58,13 @@ def test_all_is_every_extra_for_users() -> None:
     named = {name for each in extras["all"] for name in re.findall(r"[\w-]+", each.partition("[")[2])}
     assert named == set(extras) - OF_THE_REPOSITORY
     assert named == set(release_check.EXTRAS), "make release-check installs each by itself"
+
+
+def test_the_changelog_has_the_form_that_it_names() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE)[0] == "[Unreleased]"
+    assert all(
+        re.fullmatch(r"\[.+\](?: - \d{4}-\d\d-\d\d)?", each) for each in re.findall(r"^## (.*)$", text, re.MULTILINE)
+    )
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.*)$", text, re.MULTILINE)) <= kinds
