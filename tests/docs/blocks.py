@@ -8,7 +8,8 @@ anywhere. What an example rests on and the reader has seen often enough stands i
     -->
 
 So does what is asserted after it. A comment runs where it stands. Pages take from the suite what they name: `redis_url`, and
-`postgres_url` (an empty database). They run in an empty folder. A block of `text` is what the Python before it has printed.
+`postgres_url` (an empty database). They run in an empty folder. A block of `text` is what the Python before it has
+printed, where that prints.
 """
 
 from __future__ import annotations
