@@ -166,7 +166,7 @@ WHOLE_TABLE: Final = Message(
     "table.flushed",
     WARNING,
     "everything about %(table)r is flushed, not single rows (%(reason)s): %(statement)s",
-    "nothing where that is rare; else write so that the rows are known, or name __cache_values__; once for each statement",
+    "nothing where that is rare; else write so that the rows are known, or name `__cache_values__`; once for each statement",
 )
 OUTBOX_NOT_FOLLOWED: Final = Message(
     "outbox.not_followed",
