@@ -124,8 +124,8 @@ class Exchange:
             if self._hit is None:
                 tally.end(self._outcome, seconds)
             else:
-                tally.hits += 1
-                if tally.hits >= tally.look_at:
+                tally.left -= 1
+                if tally.left <= 0:
                     ask, found = self._hit
                     tally.look(ask.key, ask.variant(found.names), found.entry.length, seconds)
 

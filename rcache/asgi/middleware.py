@@ -87,9 +87,9 @@ class CacheMiddleware:
                         found = cache.store.at_hand(plain_key(scope, fields, cache.key_host))
                         if found is not None and not cache.journal.waiting and not cache.changes.withheld:
                             tally = plan.tally
-                            hits = tally.hits = tally.hits + 1
+                            left = tally.left = tally.left - 1
                             entry, now = found
-                            if hits < tally.look_at:
+                            if left > 0:
                                 await replay(cache, entry, now, scope, fields, send)
                             else:
                                 await self._watched(tally, entry, now, scope, fields, send)

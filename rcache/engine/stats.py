@@ -13,13 +13,13 @@ from rcache.core.histogram import STEPS, Histogram, step_of
 from rcache.core.keys import Key
 from rcache.core.views import OTHER_ROUTES, Counters, RouteRow
 
-Outcome = Literal["hits", "stale", "misses", "passes"]
+Outcome = Literal["stale", "misses", "passes"]
 
 MOST_ROUTES: Final = 200
 """Routes that are told apart; those beyond count under one name."""
 
 CLOSELY: Final = 16  # hits of a second, and route, that are looked at one by one
-LESS_SO: Final = 4  # looks after which half as many of those that follow are looked at
+LESS_SO: Final = 16  # looks after which half as many of those that follow are looked at
 MOST_SKIPPED: Final = 1024  # hits that one which is looked at speaks for, at most
 
 
@@ -73,6 +73,7 @@ class Tally:
 
     __slots__ = (
         "_clock",
+        "_goal",
         "_hub",
         "_known",
         "_looked",
@@ -81,8 +82,7 @@ class Tally:
         "_times",
         "_unsettled",
         "collapsed",
-        "hits",
-        "look_at",
+        "left",
         "misses",
         "outages",
         "passes",
@@ -101,16 +101,22 @@ class Tally:
 
     def reset(self) -> None:
         """Nothing was counted yet."""
-        self.hits = self.stale = self.misses = self.passes = 0
+        self.left = 1
+        """Hits until the next that is to be looked at. Each takes one away, and that is all it does."""
+        self._goal = 1  # how many hits there are then
+        self.stale = self.misses = self.passes = 0
         self.collapsed = self.stores = self.refusals = self.outages = self.size = 0
-        self.look_at = 1
-        """How many hits there are when the next is to be looked at."""
         self._known = 0  # hits that those which were looked at speak for
         self._second = 0.0  # when the second began in which so many were looked at
         self._looked = 0
         self._step = 1
         self._unsettled = 0  # hits that belong to the moment after this one
         self._times = {"hits": _Times(), "stale": _Times(), "misses": _Times(), "passes": _Times()}
+
+    @property
+    def hits(self) -> int:
+        """Requests that the store answered, fresh."""
+        return self._goal - self.left
 
     def end(self, outcome: Outcome, seconds: float) -> None:
         """A request has ended so, other than by a hit."""
@@ -137,11 +143,9 @@ class Tally:
         self._looked += 1
         if self._looked >= CLOSELY and self._looked % LESS_SO == 0:
             self._step = min(2 * self._step, MOST_SKIPPED)
-        self.look_at = self.hits + self._step
-
-    def relax(self) -> None:
-        """The next hit is looked at, however many there were a moment ago."""
-        self.look_at = 0
+        # Nothing is called here, so no other thread counts in between.
+        self._goal += self._step - self.left
+        self.left = self._step
 
     def is_as(self, former: Counters) -> bool:
         """Whether nothing was counted since."""

@@ -35,8 +35,8 @@ class Heard(Nobody):
 
 def hit(tally: Tally, seconds: float = 0.001) -> None:
     """What a hit does."""
-    tally.hits += 1
-    if tally.hits >= tally.look_at:
+    tally.left -= 1
+    if tally.left <= 0:
         tally.look(BOOK, b"", 100, seconds)
 
 
@@ -106,7 +106,7 @@ def test_of_many_hits_a_second_few_are_looked_at_and_speak_for_all() -> None:
     for _ in range(100_000):
         hit(tally)
     assert tally.hits == 100_000
-    assert len(heard) < 200
+    assert len(heard) < 400
     assert 0 <= tally.hits - sum(heard) <= MOST_SKIPPED
     assert tally.counters.hit_times.count == sum(heard)
     assert tally.size == 100 * sum(heard)
@@ -119,7 +119,8 @@ def test_after_a_second_hits_are_looked_at_closely_again() -> None:
     for _ in range(10_000):
         hit(tally)
     clock.advance(1.0)
-    tally.relax()
+    while heard[-1] > 1:
+        hit(tally)
     before = len(heard)
     for _ in range(10):
         hit(tally)

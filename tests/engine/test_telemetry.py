@@ -163,8 +163,8 @@ def test_a_forked_child_is_another_node_that_has_counted_nothing() -> None:
     telemetry.forget_parent()
     assert telemetry.node != former
     assert telemetry.report().counted == telemetry.row.counters == Counters()
-    telemetry.stats.tally("/a").end("hits", 0.5)
-    assert telemetry.report().counted.hits == 1
+    telemetry.stats.tally("/a").end("stale", 0.5)
+    assert telemetry.report().counted.stale == 1
 
 
 # The thread
@@ -259,11 +259,11 @@ async def test_what_comes_after_a_pause_counts_when_it_came() -> None:
     clock, telemetry, fleet = local()
     tally = telemetry.stats.tally("/a")
     tally.end("misses", 0.001)
-    tally.hits += 1
+    tally.left -= 1
     tally.look(BOOK, b"", 10, 0.001)
     at = clock.now
     clock.advance(50)
-    tally.hits += 1
+    tally.left -= 1
     tally.look(BOOK, b"", 10, 0.001)
     clock.advance(2)
     told = {sample.at - at: sample.counters for sample in await fleet.history() if sample.counters.lookups}
