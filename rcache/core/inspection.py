@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from rcache.core.changes import without_families
 from rcache.core.coding import decode, is_available
 from rcache.core.entry import Entry
-from rcache.core.keys import DIGEST, Key, canonical_query, digest, unprefixed
+from rcache.core.keys import DIGEST, URL_TAG, Key, canonical_query, digest, unprefixed
 from rcache.core.vary import COOKIE
 from rcache.core.views import EntryRow, EntryView, Event, State
 
@@ -44,7 +44,7 @@ def entry_row(key: Key, variant: bytes, entry: Entry, now: float, state: State, 
         stored_at=entry.stored_at,
         gone_at=entry.gone_at,
         size=size,
-        tags=without_families(entry.tags[1:]),
+        tags=without_families([tag for tag in entry.tags if not tag.startswith(URL_TAG)]),
         start=entry.start.number,
         hits=round(hits),
         cost=entry.cost,

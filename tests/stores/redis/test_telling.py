@@ -14,11 +14,12 @@ import pytest
 from rcache import Cache
 from rcache.core.errors import BackendError
 from rcache.core.reports import EVENTS, Report
-from rcache.core.views import Counters
+from rcache.core.views import Counters, EntryRow
 from rcache.engine import reporter as reporting
 from rcache.engine.telemetry import Standing, Telemetry
 from rcache.stores.redis import RedisStore
 from rcache.stores.redis import board as boards
+from rcache.stores.redis import inspector as inspecting
 from rcache.stores.redis.rights import ALL
 from tests.servers import RedisServer
 from tests.support import PATIENCE, HandClock
@@ -195,3 +196,36 @@ async def test_a_script_that_purges_and_ends_leaves_its_event(redis_server: Redi
     assert event.number > 0
     assert await cache.inspector.nodes() == []
     await cache.close()
+
+
+async def test_a_server_that_was_told_to_forget_scripts_is_given_them_again(redis_server: RedisServer):
+    cache = Cache(redis_server.url, namespace="telling-8")
+    assert isinstance(cache.store, RedisStore)
+    await fill(cache.store, Request())
+    (row,) = (await cache.inspector.search("")).rows
+    with redis_server.client() as client:
+        client.script_flush()
+    assert (await cache.inspector.entry(row.entry)) is not None
+    await cache.close()
+
+
+async def test_a_large_cache_is_looked_through_in_slices(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch):
+    """Each look ends in its time, and the cursor goes on where it ended."""
+    monkeypatch.setattr(inspecting, "LOOK", 0.0)
+    monkeypatch.setattr(inspecting, "SLICE", 10)
+    store = RedisStore(redis_server.url, namespace="telling-9")
+    for number in range(60):
+        await fill(store, Request(b"/%d" % number), f"n:{number}")
+    inspector = store.inspector()
+    for look, wanted in ((inspector.search, 60), (inspector.tags, 60)):
+        found: set[str] = set()
+        looks, cursor = 0, None
+        while looks == 0 or cursor is not None:
+            page = await look("", cursor=cursor, count=1000)
+            found |= {row.url if isinstance(row, EntryRow) else row.tag for row in page.rows}
+            cursor, looks = page.cursor, looks + 1
+        assert len(found) == wanted
+        assert looks > 5
+    assert len(await inspector.largest()) < 60, "a sample"
+    inspector.close()
+    await store.aclose()
