@@ -280,3 +280,25 @@ async def test_a_rule_over_no_route_counts_under_its_own_path() -> None:
         for path in ("/reports/1", "/reports/2", "/other"):
             await client.get(path)
         assert {row.route: row.counters.misses for row in cache.stats.routes} == {"/reports/{n}": 2, "(no route)": 1}
+
+
+async def test_an_answer_that_is_late_and_covered_by_a_stale_one_is_stale(clock: HandClock, cache: Cache) -> None:
+    gate = Gate()
+    runs = 0
+
+    async def page(request: Request) -> Response:
+        nonlocal runs
+        runs += 1
+        if runs > 1:
+            await gate()
+        return PlainTextResponse("page")
+
+    rules = [Rule("/a", ttl=60, stale_on_error=600, timeout="1ms")]
+    client = RawClient(CacheMiddleware(Starlette(routes=[Route("/a", page)]), cache, rules=rules))
+    await client.get("/a")
+    clock.advance(70)
+    assert (await client.get("/a")).cache == "rcache; fwd=stale; detail=timeout"
+    assert (cache.stats.misses, cache.stats.stale, cache.stats.lookups) == (1, 1, 2)
+    gate.open()
+    await cache.refreshes.wait()
+    assert cache.stats.lookups == 2, "what went on in the background is no request"
