@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Annotated
 
 import typer
@@ -32,8 +34,20 @@ async def tail(
             screen.line(event, event_line(event))
 
     async with where.look() as seen:
-        for event in reversed(await seen.inspector.events(count=last) if last else []):
-            show(event)
-        if not no_follow:
-            async for event in seen.inspector.follow():
+        if no_follow:
+            for event in reversed(await seen.inspector.events(count=last) if last else []):
                 show(event)
+            return
+        # It follows before it looks back, so that nothing falls between; what both tell is shown once.
+        stream = seen.inspector.follow()
+        following = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        before = await seen.inspector.events(count=last) if last else []
+        for event in reversed(before):
+            show(event)
+        with contextlib.suppress(StopAsyncIteration):
+            while True:
+                event = await following
+                if event not in before:
+                    show(event)
+                following = asyncio.ensure_future(anext(stream))
