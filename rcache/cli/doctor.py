@@ -76,6 +76,17 @@ async def doctor(
     return FAILED if any(check.state == "finding" for check in checks) else DONE
 
 
+async def refuse_unwritable(cache: Cache) -> None:
+    """Returns where Redis takes writes. Raises BackendError with the cause and the remedy where it does not."""
+    for server in await asyncio.to_thread(vitals, _store(cache), PATIENCE):
+        for check in of_server(server, cache.deadline):
+            if check.name in _WRITABLE and check.state == "finding":
+                raise BackendError(f"{check.says}: {check.remedy}")
+
+
+_WRITABLE = frozenset(("version", "role", "permissions"))
+
+
 def _store(cache: Cache) -> SharedStore[object]:
     store = cache.store.store_behind if isinstance(cache.store, NearStore) else cache.store
     if not isinstance(store, SharedStore):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rcache.core.errors import ConfigurationError, RCacheError
+from rcache.core.errors import BackendError, ConfigurationError, RCacheError
 
 PROGRAM = "rcache"
 DONE, FAILED, CANNOT_WORK, INTERRUPTED = 0, 1, 2, 130
@@ -29,8 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(OSError):
             sys.stdout.close()
         return FAILED
+    except ConfigurationError as error:
+        return _failed(str(error), CANNOT_WORK)
+    except BackendError as error:
+        return _failed(f"{error} (rcache doctor looks for the cause)", FAILED)
     except (RCacheError, OSError) as error:
-        return _failed(str(error), CANNOT_WORK if isinstance(error, ConfigurationError) else FAILED)
+        return _failed(str(error), FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:

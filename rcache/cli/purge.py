@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from rcache.cache import Cache
+from rcache.cli.doctor import refuse_unwritable
 from rcache.cli.options import Seen, Where, takes
 from rcache.cli.places import target, url_tags
 from rcache.cli.screen import Card, Column, Rows, Screen, Value, progress
@@ -61,6 +62,8 @@ async def purge(
     if soft and pages:
         raise ConfigurationError("--soft is for tags: leave --page or --soft out")
     async with where.look() as seen:
+        if not dry_run:  # it would wait for better times, and then say less
+            await refuse_unwritable(seen.cache)
         rows = [row for each in pages for row in await seen.inspector.entries(each.text)]
         if dry_run:
             _show(await _preview(seen, wanted), rows, screen)
@@ -114,9 +117,7 @@ async def _purged(cache: Cache, tags: tuple[str, ...], urls: tuple[str, ...], *,
                 cache.purge(batch, cause=CAUSE) if of_urls else cache.invalidate(*batch, soft=soft, cause=CAUSE)
             )
             if not done.landed:
-                raise BackendError(
-                    "the purge has not landed: Redis cannot be reached. Look at `rcache doctor`, and run it again"
-                )
+                raise BackendError("the purge has not landed, and is given up: run it again")
             entries, number = entries + done.entries, done.sequence
             bar.advance(task, len(batch))
     return Purged((*tags, *urls), entries, number, landed=True)

@@ -9,6 +9,7 @@ import typer
 from rcache.cli.options import Where, takes
 from rcache.cli.screen import Rows, Screen, Value
 from rcache.cli.tables import TAGS
+from rcache.core.errors import ConfigurationError
 
 
 def add(app: typer.Typer) -> None:
@@ -26,7 +27,10 @@ async def tags(
 ) -> None:
     """List the tags that entries carry, and how many carry them."""
     async with where.look() as seen:
-        found = await seen.inspector.tags(text, cursor=cursor, count=count)
+        try:
+            found = await seen.inspector.tags(text, cursor=cursor, count=count)
+        except ValueError as error:
+            raise ConfigurationError(f"--cursor: {error}") from error
     more = None if found.cursor is None else f"There are more: --cursor {found.cursor}"
     empty = f"no tag contains {text!r}" if text else "no entry carries a tag"
     screen.put(Rows("tags", found.rows, TAGS, empty=empty, note=more), Value("cursor", found.cursor))

@@ -73,6 +73,8 @@ async def test_what_a_site_does_is_seen_explained_and_purged(site: Site, capsys:
     told = await site.run(capsys, "explain", "/books/7")
     assert told["last_purge"]["cause"] == "cli"
     assert [row["state"] for row in told["entries"]][:1] == ["fresh"]
+    assert await asyncio.to_thread(main, ["tags", "--cursor", "x", *site.where]) == 2
+    assert capsys.readouterr().err.startswith("rcache: --cursor: 'x' is no cursor")
 
 
 async def test_what_a_site_counts_is_added_up(site: Site, capsys: Captured) -> None:

@@ -78,6 +78,11 @@ def test_many_tags_come_from_standard_input(
 def test_a_purge_that_cannot_land_is_a_failure(
     told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
+    """Redis is gone after it was looked at."""
+
+    async def looked(cache: Cache) -> None: ...
+
+    monkeypatch.setattr("rcache.cli.purge.refuse_unwritable", looked)
     (tmp_path / "far_cache.py").write_text(
         "import rcache\ncache = rcache.Cache('redis://127.0.0.1:1', purge_timeout=0.1)\n"
     )
@@ -87,3 +92,20 @@ def test_a_purge_that_cannot_land_is_a_failure(
     assert out == ""
     assert err.startswith("rcache: the purge has not landed")
     assert err.count("\n") == 1
+
+
+def test_a_purge_that_cannot_begin_says_why_at_once(redis_server: RedisServer, capsys: Captured) -> None:
+    replica = RedisServer("--replicaof", "127.0.0.1", str(redis_server.port))
+    try:
+        for url, reason in (
+            (replica.url, "point the URL at the primary"),
+            ("redis://127.0.0.1:1", "Connection refused"),
+        ):
+            for arguments in (["purge", "x"], ["purge", "--page", "/x"], ["show", "/x"]):
+                assert main([*arguments, "--url", url]) == 1
+                err = capsys.readouterr().err
+                assert reason in err
+                assert err.endswith("(rcache doctor looks for the cause)\n")
+                assert err.count("\n") == 1
+    finally:
+        replica.stop()

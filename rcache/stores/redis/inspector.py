@@ -20,6 +20,7 @@ from rcache.core.keys import Key, RedisNames, digest, shard_of
 from rcache.core.reuse import softened
 from rcache.core.tags import check_tag
 from rcache.core.views import EntryRow, EntryView, Preview, Rows, State, TagRow
+from rcache.stores.redis.failures import REFUSALS, refusal
 from rcache.stores.redis.fleet import RedisFleet, usable
 from rcache.stores.redis.line import Command
 from rcache.stores.redis.reach import Question, Reach
@@ -285,11 +286,11 @@ class RedisInspector(RedisFleet):
 
     def _judged(self, found: Sequence[_Seen]) -> list[EntryRow]:
         sequence = self._names.sequence
-        told = self._at(sequence, "EVALSHA", SEQUENCE.sha, 1, sequence)
+        told = _granted(self._at(sequence, "EVALSHA", SEQUENCE.sha, 1, sequence))
         epoch, number, seconds, microseconds = told
         now = int(seconds) + int(microseconds) / 1e6
         questions = [question for each in found for question in self._judges(each, epoch)]
-        verdicts = iter([usable(reply) for reply in self._reach.ask(questions)])
+        verdicts = iter([_granted(usable(reply)) for reply in self._reach.ask(questions)])
         hits = {item.entry: item.hits for item in self._top(RANKED)} if found else {}
         rows = []
         for each in found:
@@ -322,6 +323,13 @@ class RedisInspector(RedisFleet):
         if any(verdict[0] == b"abandoned" for verdict in verdicts if verdict != b"fit"):
             return "purged"
         return objections[0] if objections else None
+
+
+def _granted(reply: Any) -> Any:
+    """What a script says. Raises BackendError where it must not run there."""
+    if isinstance(reply, list) and reply[0] in REFUSALS:
+        raise refusal(reply)
+    return reply
 
 
 def _literal(text: str) -> str:
