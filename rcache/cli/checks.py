@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rcache.cli.words import count, several, size, span
 from rcache.core.views import NodeRow
-from rcache.stores.redis.failures import REPLICA
-from rcache.stores.redis.vitals import Vitals
+
+if TYPE_CHECKING:  # what only helps, or completes a word, does without the driver
+    from rcache.stores.redis.vitals import Vitals
 
 LEAST_VERSION = (7, 0)
 SLOW = 0.5  # of the deadline that a trip may take
@@ -86,7 +87,9 @@ def _role(vitals: Vitals) -> Check:
         return _unknown("role", "Redis does not say whether it is a primary")
     if role != "master":
         primary = f"{vitals.info.get('master_host', '?')}:{vitals.info.get('master_port', '?')}"
-        return _finding("role", "this server is a replica", f"{REPLICA}, {primary}")
+        return _finding(
+            "role", "this server is a replica", f"it may lag behind purges: point the URL at the primary, {primary}"
+        )
     if vitals.info.get("cluster_enabled") == "1" and vitals.cluster_state is None:
         return _finding(
             "role", "this server is a node of a Redis Cluster", "write redis+cluster:// in place of redis://"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from importlib.metadata import version
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,11 +16,12 @@ from rcache.cli.main import CANNOT_WORK, DONE, FAILED
 from rcache.cli.options import Where, takes
 from rcache.cli.screen import Column, Rows, Screen
 from rcache.cli.words import several
-from rcache.core.errors import BackendError
+from rcache.core.errors import BackendError, ConfigurationError
 from rcache.engine.near_store import NearStore
 from rcache.settings import CODE, SettingRow
-from rcache.stores.redis.shared import SharedStore
-from rcache.stores.redis.vitals import Vitals, vitals
+
+if TYPE_CHECKING:
+    from rcache.stores.redis.vitals import Vitals
 
 PATIENCE = 2.0  # seconds that a server may take for an answer
 
@@ -64,7 +65,7 @@ async def doctor(
     async with where.open() as cache:
         checks = [*_here(), *of_settings(cache.settings.contradictions())]
         try:
-            servers = await asyncio.to_thread(vitals, _store(cache), PATIENCE)
+            servers = await asyncio.to_thread(_vitals, cache)
             checks = [*_of_servers(servers, cache.deadline), *checks, *await _of_fleet(cache)]
             is_connected = True
         except BackendError as error:
@@ -78,7 +79,7 @@ async def doctor(
 
 async def refuse_unwritable(cache: Cache) -> None:
     """Returns where Redis takes writes. Raises BackendError with the cause and the remedy where it does not."""
-    for server in await asyncio.to_thread(vitals, _store(cache), PATIENCE):
+    for server in await asyncio.to_thread(_vitals, cache):
         for check in of_server(server, cache.deadline):
             if check.name in _WRITABLE and check.state == "finding":
                 raise BackendError(f"{check.says}: {check.remedy}")
@@ -87,11 +88,14 @@ async def refuse_unwritable(cache: Cache) -> None:
 _WRITABLE = frozenset(("version", "role", "permissions"))
 
 
-def _store(cache: Cache) -> SharedStore[object]:
+def _vitals(cache: Cache) -> list[Vitals]:
+    from rcache.stores.redis.shared import SharedStore
+    from rcache.stores.redis.vitals import vitals
+
     store = cache.store.store_behind if isinstance(cache.store, NearStore) else cache.store
     if not isinstance(store, SharedStore):
-        raise TypeError(f"{type(store).__name__} is no store on Redis")
-    return store
+        raise ConfigurationError(f"{type(store).__name__} is no store on Redis: there is nothing here to examine")
+    return vitals(store, PATIENCE)
 
 
 def _way_in(reason: str) -> str:
