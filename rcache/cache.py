@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -20,6 +20,7 @@ from rcache.core.errors import BackendError, ConfigurationError
 from rcache.core.reports import MOST_LISTED
 from rcache.core.schemes import NO_EFFECT, Effect
 from rcache.core.tags import check_tag
+from rcache.engine.audits import Audits
 from rcache.engine.changes import Changes
 from rcache.engine.holds import Holds
 from rcache.engine.near_store import NearStore
@@ -39,7 +40,9 @@ from rcache.stores.memory import MemoryStore
 if TYPE_CHECKING:
     import redis.asyncio
 
-    from rcache.ports import Inspector, Popularity, Queue, Store
+    from rcache.core.entry import AtHand
+    from rcache.core.keys import Key
+    from rcache.ports import Inspector, Observer, Popularity, Queue, Store
 
 _caches: weakref.WeakSet[Cache] = weakref.WeakSet()
 
@@ -77,9 +80,13 @@ class Cache:
         self.store: Store = _store(said, self.clock)
         self._queue: Queue | None = None
         self.functions = Functions(APPLICATION)
+        self.at_hand: Callable[[Key], AtHand | None] = self.store.at_hand
+        """What answers the plainest requests."""
+        self.observer: Observer | None = None
         self.flights = Flights()
         self.turns = Turns()
         self.refreshes = Refreshes()
+        self.audits = Audits()
         self.uncacheable = Uncacheable(self.clock)
         self.telemetry = Telemetry(self.clock, self._standing)
         self.stats = self.telemetry.stats
@@ -228,6 +235,11 @@ class Cache:
         """What runs jobs and schedules in this process: those of the application, and of `functions`."""
         return Work(self.queue, self.functions, self.clock)
 
+    def observe(self, observer: Observer | None) -> None:
+        """From here on it watches what this cache does in this process; None: nobody does."""
+        self.observer = self._purger.observer = observer
+        self.at_hand = _nothing if observer is not None and observer.wants_plain_hits else self.store.at_hand
+
     def forbids(self, tags: tuple[str, ...]) -> str | None:
         """Why this process serves nothing that carries one of the tags, whatever the store says."""
         if self.journal.waiting and self.journal.blocks(tags):
@@ -292,11 +304,15 @@ class Cache:
         return Standing(self._near, tail, lease, self.store.is_down, len(self.journal.waiting))
 
     async def close(self) -> None:
-        """Lets go of connections and, embedded, of all entries. Purges under way are waited for, refreshes are cancelled."""
+        """Lets go of connections and, embedded, of all entries. Purges under way are waited for.
+
+        Refreshes and audits are cancelled.
+        """
         self._leave()
         await self.refreshes.aclose()
         if self._queue is not None:
             await self._queue.aclose()
+        await self.audits.aclose()
         await self._purger.aclose()
         if self._reporter is not None and self._reporter.is_awake:
             await asyncio.to_thread(self._reporter.stop)
@@ -338,6 +354,10 @@ def _forget_parents() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_parents)
+
+
+def _nothing(key: Key) -> None:
+    """Nothing is at hand: every request takes the longer way."""
 
 
 _NOTHING = Purged((), 0, None, landed=True)

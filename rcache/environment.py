@@ -65,7 +65,7 @@ def _as_written(name: str, text: str) -> Any:
         return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text
     if name in _LISTS and text not in ("declared", "ignore"):
         return tuple(part.strip() for part in text.split(","))
-    if name == "early":
+    if name in ("early", "audit"):
         return float(text) if text.replace(".", "", 1).isdigit() and text.isascii() else text
     return text
 

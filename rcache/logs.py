@@ -90,6 +90,30 @@ GROUPS_REFUSED: Final = Message(
     "%(method)s %(path)s purges no group: %(error)s",
     "correct the Cache-Group-Invalidation that the application sends",
 )
+STALE_SERVED: Final = Message(
+    "audit.stale",
+    WARNING,
+    "%(finding)s",
+    "what it says: nothing had purged what was served, though the application would have answered otherwise",
+)
+AUDIT_UNSTEADY: Final = Message(
+    "audit.unsteady",
+    WARNING,
+    "%(route)s, asked twice, answers twice differently (%(places)s), so that audits of it tell nothing",
+    "name what may differ in audit=Audit(ignore=[...]), or give compare=; once for each route",
+)
+AUDIT_WRITES: Final = Message(
+    "audit.writes",
+    WARNING,
+    "%(route)s writes when it is asked by GET, and is audited no more",
+    "write elsewhere, or give the rule audit=0",
+)
+AUDIT_FAILED: Final = Message(
+    "audit.failed",
+    DEBUG,
+    "an audit failed",
+    "nothing: its traceback and the URL are attached, and it is counted",
+)
 NOT_CLOSED: Final = Message(
     "cache.not_closed",
     ERROR,

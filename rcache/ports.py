@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Literal, Protocol, TypeVar
 
 from rcache.core.entry import AtHand, Entry, Found, Missing, Purge
 from rcache.core.jobs import Job, Lane, QueueView
@@ -228,6 +228,35 @@ class Log(Protocol):
 
     def close(self) -> None:
         """Lets go of the connection, from whatever thread: a call that waits there raises."""
+        ...
+
+
+T = TypeVar("T")
+
+What = Literal["lookup", "fill", "refresh", "purge", "audit"]
+
+Facts = Mapping[str, str | int | float | tuple[str, ...]]
+"""What came of it: `verdict`, in one word, and more by name."""
+
+
+class Observer(Protocol):
+    """Watches what a cache does, off the way of its plainest hits: for traces.
+
+    What it watches is carried out once, within its call, and ends as it would end by itself. `facts` says what came of it;
+    where it raises there are none. A refresh and an audit run in tasks of their own, begun within the request that they follow.
+    """
+
+    @property
+    def wants_plain_hits(self) -> bool:
+        """Whether the plainest hits are to take the longer way, so that their look-ups are watched as well."""
+        ...
+
+    async def watch(self, what: What, route: str, doing: Awaitable[T], facts: Callable[[T], Facts]) -> T:
+        """What `doing` gives. `route` is empty where it is of none."""
+        ...
+
+    def watch_sync(self, what: What, route: str, doing: Callable[[], T], facts: Callable[[T], Facts]) -> T:
+        """Likewise without an event loop."""
         ...
 
 

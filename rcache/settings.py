@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, Self, Unpack, cast
 
 from rcache.core import configuration
+from rcache.core.audit import Audit
 from rcache.core.checks import KeyBy
 from rcache.core.configuration import (
     CHECKS,
@@ -189,6 +190,10 @@ class Settings:
     compress: str | Literal[False] | None = None
     """The coding that bodies are kept in, once, while each client gets what it accepts. To be written as True, or codings
     in order of preference: `"zstd"`, `"br"` (`pip install 'rcache[compress]'`), `"gzip"`."""
+
+    audit: Audit | float | None = None
+    """The part of hits for which the application is asked as well, in the background, to see whether what was served still
+    holds: `0.001`, or an `Audit` that says how the two are compared; None: none."""
 
     sources: Mapping[str, str] = field(default_factory=dict)
     """Who said what each setting is: `"code"`, `"default"`, `"environment RCACHE_NEAR"`, or the file's table."""

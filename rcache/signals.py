@@ -9,6 +9,8 @@ is never awaited here, which is logged), and are held weakly unless connected wi
 | `tags_invalidated` | the `Cache` | `tags`, `entries` (an upper bound), `sequence`, `landed` |
 | `response_stored` | the `Cache` | `path`, `status`, `tags`, `ttl` in seconds, `size` in bytes of body |
 | `response_served` | the `Cache` | `path`, `status`, `age` in seconds, `tags` |
+| `audited` | the `Cache` | `url`, `route`, `outcome` (same, stale, excused, unsteady, failed) |
+| `audit_difference` | the `Cache` | `finding`: a `Finding`, what was served though it does not hold any more |
 
 After a COMMIT that an integration has followed, the first two carry `model`, the `old` and `new` values by column (None where there
 are none), and `purged=True`: then nothing is purged once more.
@@ -34,6 +36,8 @@ entity_deleted = _signals.signal("entity-deleted")
 tags_invalidated = _signals.signal("tags-invalidated")
 response_stored = _signals.signal("response-stored")
 response_served = _signals.signal("response-served")
+audited = _signals.signal("audited")
+audit_difference = _signals.signal("audit-difference")
 
 
 def notify(signal: NamedSignal, sender: object, **details: Any) -> None:

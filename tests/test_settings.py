@@ -179,6 +179,7 @@ def test_every_setting_but_one_that_is_code_can_be_said_in_the_environment(monke
         "profile": "conformant",
         "compress": "gzip",
         "early": "0.5",
+        "audit": "0.5",
     }
     for name in set(NAMES) - {"guard", "url"}:
         default = DEFAULTS[name]

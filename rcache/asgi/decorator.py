@@ -59,6 +59,8 @@ def cached(
     - `store_set_cookie`: whether answers that set a cookie are kept, cookie included.
     - `forward_targeted`: whether CDN-Cache-Control and RCache-Control are passed on to clients.
     - `cache_groups`: tags are exported as Cache-Groups, and groups that the application names are tags (RFC 9875).
+    - `audit`: of how many hits the application is asked as well, in the background, to see whether what was served still holds:
+      0.001, or an `Audit` that says how to compare; 0: none, whatever the middleware says.
     - `enabled=False`: the endpoint is never cached, whatever rules say.
 
     Raises ConfigurationError where an option cannot work or contradicts another.

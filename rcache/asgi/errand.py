@@ -20,10 +20,14 @@ from rcache.core.request_directives import NO_ADVICE, RequestDirectives
 from rcache.core.reuse import may_stand_in
 from rcache.core.validation import conditions, unconditional
 from rcache.engine.single_flight import Ending, Flight, Landed
-from rcache.ports import Budget, Lease
+from rcache.engine.watching import tagged
+from rcache.ports import Budget, Facts, Lease
 
 SELECTING: Final = frozenset((b"if-none-match", b"if-modified-since", b"range"))
 """Fields that ask for less than the whole answer."""
+
+SEEN: Final = "rcache"
+"""In the scope of a request that a CacheMiddleware further out already handles."""
 
 _RANGES = frozenset((b"range", b"if-range"))
 
@@ -65,6 +69,8 @@ class Errand:
     outside: str | None = (
         None  # why nothing can be stored at all, whatever the answer: those who wait share it all the same
     )
+    kept: Entry | None = None  # what was stored
+    refusal: str | None = None  # why nothing was
     is_covered: bool = False  # the former answer was sent: the application failed, or was late
     is_refresh: bool = False  # nobody waits for it: the whole is to be made anew, whatever part was asked for
     began: float = field(init=False)  # by this process' clock
@@ -104,6 +110,14 @@ class Errand:
         if not added and not self.is_refresh and (b"range" in self.fields or self.asks_for_all):
             return headers
         return [*without(unconditional(headers), _RANGES), *added]
+
+    def facts(self, _: object = None) -> Facts:
+        """What came of it, for who watches: "stored", or why nothing was."""
+        if self.kept is None:
+            verdict = self.refusal or ("covered" if self.is_covered else "none")
+            return {"verdict": verdict, "reason": self.reason, "covered": self.is_covered}
+        kept = self.kept
+        return {"verdict": "stored", "reason": self.reason, "size": kept.length, **tagged(kept.tags[1:])}
 
     def land(self, outcome: Landed | Ending) -> None:
         """Lets those go on who wait for this run, here and in other nodes."""

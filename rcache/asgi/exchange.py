@@ -10,8 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rcache.asgi.audit import is_drawn, start_audit
 from rcache.asgi.bodies import Reread, read_body
-from rcache.asgi.errand import Errand, Seen
+from rcache.asgi.errand import SEEN, Errand, Seen
 from rcache.asgi.fill import Fill, never, to_nobody
 from rcache.asgi.forward import Forward
 from rcache.asgi.head import Head
@@ -32,10 +33,8 @@ from rcache.core.reuse import Use, may_stand_in, reuse, without_demands
 from rcache.current import RequestScope
 from rcache.engine.single_flight import Ending, Flight, Landed
 from rcache.engine.stats import Outcome
-from rcache.ports import Budget, Lease
-
-SEEN: Final = "rcache"
-"""In the scope of a request that a CacheMiddleware further out already handles."""
+from rcache.engine.watching import looked_up
+from rcache.ports import Budget, Lease, What
 
 MOST_FOLLOWS: Final = 2
 """Flights that a request follows before it runs by itself: one whose Vary was not known yet, and one of its own variant.
@@ -112,6 +111,10 @@ class Exchange:
         self._budget = Budget(self._cache.allowance)
         if not self._cache.is_open:
             self._cache.open()
+
+    @property
+    def _route(self) -> str:
+        return self._plan.tally.route
 
     async def answer(self) -> None:
         """Answers it, and counts it once, whatever its end."""
@@ -231,7 +234,8 @@ class Exchange:
         `waiting`: for an answer that another node made meanwhile.
         """
         try:
-            found = await self._cache.store.lookup(ask, self._budget)
+            trip, observer = self._cache.store.lookup(ask, self._budget), self._cache.observer
+            found = await (trip if observer is None else observer.watch("lookup", self._route, trip, looked_up))
         except BackendError:
             self._plan.tally.outages += 1
             self._plan.tell_once("outage")
@@ -334,7 +338,17 @@ class Exchange:
                 waiting.flight.land(Landed(found.entry, found.names, ask.variant(found.names), found.now))
         if use is Use.REFRESH and not self._wishes.no_store:  # the answer to that would be stored
             self._refresh(ask, found)
+        elif use is Use.HIT and self._plan.audit is not None and is_drawn(self._plan.audit):
+            self._audit(ask, found)
         await replay(self._cache, found.entry, found.now, self._scope, self._fields, self._send, field)
+
+    def _audit(self, ask: Inquiry, found: Found) -> None:
+        """Lets the application answer as well, in the background, where that is safe and nobody's secret."""
+        plan = self._plan
+        is_private = plan.is_keyed or self._personal is not None
+        assert plan.audit is not None  # noqa: S101 (asked by the caller)
+        if found.entry.ttl(found.now) > 0 and self._method != "POST" and (plan.audit.private or not is_private):
+            start_audit(self._app, plan, self._cache, ask, self._scope, found.entry, found.now, self._read)
 
     async def _follow(self, ask: Inquiry, sought: Sought, flight: Flight) -> Ending | None:
         """Answers from another request's run where that may be shared with this one (None); else what to do instead."""
@@ -460,7 +474,10 @@ class Exchange:
     async def _run(self, errand: Errand, receive: Receive, send: Send) -> None:
         errand.scope[SEEN] = errand.seen
         try:
-            await (Timed if self._plan.is_timed else Fill)(errand).run(self._app, receive, send)
+            run = (Timed if self._plan.is_timed else Fill)(errand).run(self._app, receive, send)
+            observer = self._cache.observer
+            what: What = "refresh" if errand.is_refresh else "fill"
+            await (run if observer is None else observer.watch(what, self._route, run, errand.facts))
         finally:  # whoever calls again with this scope makes a new request
             errand.scope.pop(SEEN, None)
 
@@ -495,7 +512,8 @@ class Exchange:
         errand = self._errand(ask, sought, self._scope)
         self._scope[SEEN] = errand.seen
         try:
-            await Head(errand, self._send).run(self._app, self._receive)
+            run, observer = Head(errand, self._send).run(self._app, self._receive), self._cache.observer
+            await (run if observer is None else observer.watch("fill", self._route, run, errand.facts))
         finally:
             if errand.is_covered:
                 self._outcome = "stale"

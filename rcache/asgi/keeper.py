@@ -103,8 +103,9 @@ class Keeper:
 
     def note(self, reason: str, detail: str = "") -> None:
         """Lets those go who wait for this run, and remembers what lies in the URL."""
-        self._errand.land(Ending.ALONE)
         errand, personal = self._errand, self._errand.personal
+        errand.refusal = reason
+        errand.land(Ending.ALONE)
         if reason in self.reads.refused:
             self._plan.tell_once(reason, otherwise=WRITING if reason in WRITTEN else UNFOLLOWED)
         elif reason in _LASTING:
@@ -286,14 +287,17 @@ class Keeper:
             return self._unstored("outage")
         if not is_accepted:
             self._plan.tally.refusals += 1
+            errand.refusal = "refused"
             errand.land(Ending.AGAIN)
             return "refused"
         self._plan.tally.stores += 1
+        errand.kept = entry
         errand.land(Landed(entry, names, errand.ask.variant(names), entry.stored_at))
         self._tell(entry)
         return None
 
     def _unstored(self, reason: str) -> str:
+        self._errand.refusal = reason
         self._errand.land(Ending.ALONE)
         return reason
 

@@ -8,9 +8,10 @@ from typing import Unpack, cast
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rcache import logs
-from rcache.asgi.exchange import SEEN, Exchange
+from rcache.asgi.errand import SEEN
+from rcache.asgi.exchange import Exchange
 from rcache.asgi.inquiry import plain_key
-from rcache.asgi.replay import replay
+from rcache.asgi.plan import Plan
 from rcache.asgi.routes import Routes
 from rcache.asgi.stand_in import StandIn
 from rcache.asgi.unsafe import Unsafe
@@ -21,7 +22,6 @@ from rcache.core.errors import ConfigurationError
 from rcache.core.invalidation import is_unsafe
 from rcache.core.policy import Rule, defaults
 from rcache.current import RequestScope, request_scope
-from rcache.engine.stats import Tally
 from rcache.settings import MIDDLEWARE, Settings, in_force
 
 ENDS = ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed")
@@ -64,11 +64,6 @@ class CacheMiddleware:
         self._routes = Routes(app, rules, settled, self.cache.stats.tally)
         self._passing = RequestScope(self.cache, None)
 
-    @property
-    def rules(self) -> Routes:
-        """Which rule applies to a request."""
-        return self._routes
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if SEEN in scope:
             await self._pass(scope, receive, send)
@@ -84,15 +79,15 @@ class CacheMiddleware:
                     # The plainest request is told by its URL alone; any other goes a longer way to the same answers.
                     if plan.is_plain and len(fields) == len(headers) and fields.keys().isdisjoint(plan.telling):
                         cache = self.cache
-                        found = cache.store.at_hand(plain_key(scope, fields, cache.key_host))
+                        found = cache.at_hand(plain_key(scope, fields, cache.key_host))
                         if found is not None and not cache.journal.waiting and not cache.changes.withheld:
                             tally = plan.tally
                             left = tally.left = tally.left - 1
                             entry, now = found
                             if left > 0:
-                                await replay(cache, entry, now, scope, fields, send)
+                                await plan.replay(cache, entry, now, scope, fields, send)
                             else:
-                                await self._watched(tally, entry, now, scope, fields, send)
+                                await self._watched(plan, entry, now, scope, fields, send)
                             return
                     await Exchange(self.app, self._passing, plan, scope, fields, receive, send).answer()
                     return
@@ -108,16 +103,16 @@ class CacheMiddleware:
             request_scope.reset(token)
 
     async def _watched(
-        self, tally: Tally, entry: Entry, now: float, scope: Scope, fields: Mapping[bytes, bytes], send: Send
+        self, plan: Plan, entry: Entry, now: float, scope: Scope, fields: Mapping[bytes, bytes], send: Send
     ) -> None:
         """A hit that is looked at more closely: most are not, since that would cost them more than it tells."""
         cache = self.cache
         began = cache.clock.monotonic()
         try:
-            await replay(cache, entry, now, scope, fields, send)
+            await plan.replay(cache, entry, now, scope, fields, send)
         finally:
             key = plain_key(scope, fields, cache.key_host)
-            tally.look(key, b"", entry.length, cache.clock.monotonic() - began)
+            plan.tally.look(key, b"", entry.length, cache.clock.monotonic() - began)
 
     async def pass_everything(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Called in place of this object where a test suite has switched caching off: nothing but the lifespan is handled here."""

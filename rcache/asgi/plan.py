@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date
 from decimal import Decimal
@@ -17,6 +17,8 @@ from starlette.types import Scope
 
 from rcache import logs
 from rcache.asgi.declared import Declared
+from rcache.asgi.replay import replay
+from rcache.core import audit as audits
 from rcache.core import cookies as cookie_fields
 from rcache.core.checks import is_async
 from rcache.core.errors import ConfigurationError
@@ -111,6 +113,9 @@ class Plan:
         self.hard_timeout: float | None = _first(options.hard_timeout, defaults.hard_timeout)
         self.is_timed = self.timeout is not None or self.hard_timeout is not None
         self.early: float | bool = _first(options.early, defaults.early)
+        self.audit = audits.settled(options.audit, defaults.audit)
+        self.replay: Callable[..., Awaitable[None]] = replay
+        """How the plainest hits are answered."""
         self.jitter: float = _first(options.jitter, defaults.jitter)
         self.storing = StoringRules(
             ttl=_first(options.ttl, defaults.ttl),

@@ -13,6 +13,7 @@ from typing import Any
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Scope
 
+from rcache.asgi.audit import auditing
 from rcache.asgi.plan import PathParams, Plan
 from rcache.asgi.tree import Node, Owner, Tree, find_owner, is_application, match
 from rcache.core.errors import ConfigurationError
@@ -180,6 +181,8 @@ class Routes:
                 selecting=self._owner.names,
                 app=node.app if node is not None else self._nearest,
             )
+            if plan.audit is not None:
+                plan.replay = auditing(self._app, plan)
         return plan
 
     # The path

@@ -73,6 +73,18 @@ def decode(coding: str, body: bytes, size: int) -> bytes:
     return decoded
 
 
+def opened(coding: str, body: bytes, most: int) -> bytes | None:
+    """What a body holds that somebody else has coded; None where that is not known here, or longer than `most` bytes."""
+    known = _codings().get(coding)
+    if known is None:
+        return None
+    try:
+        decoded = known.decode(body, most)
+    except (known.error, MemoryError):
+        return None
+    return decoded if decoded is not None and len(decoded) <= most else None
+
+
 @cache
 def _codings() -> dict[str, _Coding]:
     found = {

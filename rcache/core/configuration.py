@@ -11,7 +11,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, TypedDict
 
+from rcache.core import audit as audits
 from rcache.core import checks
+from rcache.core.audit import Audit
 from rcache.core.checks import Duration, KeyBy
 from rcache.core.errors import ConfigurationError
 from rcache.core.settings import seconds, size
@@ -69,6 +71,7 @@ class MiddlewareSettings(TypedDict, total=False):
     forward_targeted: bool | None
     cache_groups: bool | None
     compress: bool | str | Iterable[str] | None
+    audit: Audit | float | None
 
 
 class AllSettings(CacheSettings, MiddlewareSettings, total=False):
@@ -237,5 +240,6 @@ CHECKS: Final[dict[str, Callable[[Any, str], Any]]] = {
     "forward_targeted": _optional(checks.flag),
     "cache_groups": _named(checks.groups_flag),
     "compress": _named(checks.kept_coding),
+    "audit": _named(audits.checked),
 }
 """The check of each setting, in the order in which they are told."""

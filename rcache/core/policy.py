@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypedDict, Unpack
 
+from rcache.core import audit as audits
 from rcache.core import checks
+from rcache.core.audit import Audit
 from rcache.core.checks import Duration, KeyBy, TagSource
 from rcache.core.configuration import MiddlewareSettings, checked, late_timeout, middleware_contradiction, nearest
 from rcache.core.errors import ConfigurationError
@@ -49,6 +51,7 @@ class RuleSettings(TypedDict, total=False):
     forward_targeted: bool | None
     cache_groups: bool | None
     compress: bool | str | Iterable[str] | None
+    audit: Audit | float | None
     enabled: bool
 
 
@@ -82,6 +85,7 @@ class Options:
     forward_targeted: bool | None = None
     cache_groups: bool | None = None
     compress: str | Literal[False] | None = None
+    audit: Audit | float | None = None
     enabled: bool = True
 
 
@@ -140,6 +144,7 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "forward_targeted": _optional(checks.flag, "forward_targeted"),
     "cache_groups": _optional(checks.groups_flag),
     "compress": checks.kept_coding,
+    "audit": _optional(audits.checked),
     "enabled": lambda value: checks.flag(value, "enabled"),
 }
 
@@ -171,6 +176,7 @@ class Defaults:
     forward_targeted: bool = True
     cache_groups: bool = False
     compress: str | Literal[False] | None = None
+    audit: Audit | float | None = None
     are_cookies_ordinary: bool = False  # as to RFC 9111, to which Cookie is a field like any other
 
 
@@ -209,6 +215,7 @@ def defaults(**settings: Unpack[MiddlewareSettings]) -> Defaults:
         forward_targeted=either("forward_targeted", True),
         cache_groups=either("cache_groups", False),
         compress=said.get("compress"),
+        audit=said.get("audit"),
         are_cookies_ordinary=conformant,
     )
 

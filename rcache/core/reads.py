@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 from rcache.core.changes import row_tag, table_of
 from rcache.core.errors import StrictError
 from rcache.core.schemes import Scheme
 from rcache.core.tags import TagError
+
+MOST_QUERIES: Final = 100
+"""Statements that are kept of one answer's making."""
 
 
 class Reads:
@@ -18,10 +22,12 @@ class Reads:
     - `schemes`: those that tags were made by; a store has to know them before it stores what carries their tags.
     - `refused`: why the answer must not be stored, each reason once and in order.
 
+    - `queries`: the statements that tracked engines were sent, and what each depends on; None where nobody wants to know.
+
     What is gathered here belongs to `outer` as well, within which this began. Where it is strict, a refusal is an error.
     """
 
-    __slots__ = ("_is_strict", "_outer", "refused", "schemes", "tags")
+    __slots__ = ("_is_strict", "_outer", "queries", "refused", "schemes", "tags")
 
     def __init__(self, outer: Reads | None = None, *, is_strict: bool = False) -> None:
         self.tags: set[str] = set()
@@ -29,6 +35,7 @@ class Reads:
         self.refused: dict[str, None] = {}
         self._outer = outer
         self._is_strict = is_strict
+        self.queries: list[tuple[str, Reads]] | None = None
 
     def row(self, table: str, pk: tuple[object, ...]) -> None:
         """A row was shown; the whole table where its key makes no tag."""
@@ -57,6 +64,14 @@ class Reads:
             self.schemes.add(scheme)
         if self._outer is not None:
             self._outer.add(tag, scheme)
+
+    def query(self, statement: str) -> Reads:
+        """What a statement depends on is to be added to this."""
+        if self.queries is None or len(self.queries) >= MOST_QUERIES:
+            return self
+        reads = Reads(self)
+        self.queries.append((statement, reads))
+        return reads
 
     def refuse(self, reason: str, *, seen_by: Collection[Reads] = ()) -> None:
         """What was read cannot be followed, for this reason. Raises StrictError where somebody wants to know of that at once.

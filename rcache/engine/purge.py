@@ -21,7 +21,8 @@ from rcache.core.schemes import NO_EFFECT, Effect
 from rcache.core.tags import listed
 from rcache.engine.journal import Journal
 from rcache.engine.known import Known
-from rcache.ports import Store
+from rcache.engine.watching import watched, watched_sync
+from rcache.ports import Observer, Store
 
 T = TypeVar("T")
 
@@ -57,6 +58,7 @@ class Purger:
     ) -> None:
         self.timeout = timeout
         self.on_outage = on_outage
+        self.observer: Observer | None = None
         self.known = Known()
         self._store = store
         self._before = before
@@ -65,6 +67,7 @@ class Purger:
         self.journal = Journal(self._send, self._flush, timeout, max_pending)
         store.watch_epoch(self._replay)
 
+    @watched
     async def purge(
         self, tags: tuple[str, ...], *, wait: bool = True, transaction: str = "", effect: Effect = NO_EFFECT
     ) -> Purged:
@@ -90,6 +93,7 @@ class Purger:
         purge = await self.journal.wait_async(ticket, patience) if patience > 0 else self.journal.landed(ticket)
         return self._outcome(widest, purge)
 
+    @watched_sync
     def purge_sync(
         self, tags: tuple[str, ...], *, wait: bool = True, transaction: str = "", effect: Effect = NO_EFFECT
     ) -> Purged:
@@ -113,6 +117,7 @@ class Purger:
         patience = 0.0 if was_down else max(0.0, deadline - time.monotonic())
         return self._outcome(widest, self.journal.wait(ticket, patience))
 
+    @watched
     async def soften(self, tags: tuple[str, ...], *, wait: bool = True) -> Purged:
         """A soft purge. Where the store cannot be reached it goes through the journal, and lands as a hard one."""
         self._before()
@@ -123,6 +128,7 @@ class Purger:
                 logs.PURGE_JOURNALLED.tell(tags=listed(tags), error=str(error))
         return await self.purge(tags, wait=wait)
 
+    @watched_sync
     def soften_sync(self, tags: tuple[str, ...], *, wait: bool = True) -> Purged:
         """`soften` for code without an event loop."""
         self._before()

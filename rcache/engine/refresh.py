@@ -17,7 +17,10 @@ PATIENCE: Final = 5.0  # seconds that a close leaves those it cancelled to come 
 class Refreshes:
     """The refreshes of one cache in this process, one per key."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST, failed: logs.Message = logs.REFRESH_FAILED) -> None:
+        """`failed` is what is said of one that raises."""
+        self._most = most
+        self._failed = failed
         self._under_way: dict[tuple[object, ...], asyncio.Task[None]] = {}
 
     def start(self, key: tuple[object, ...], refresh: Callable[[], Coroutine[Any, Any, None]]) -> bool:
@@ -31,7 +34,7 @@ class Refreshes:
         def ended(task: asyncio.Task[None]) -> None:
             self._under_way.pop(place, None)
             if not task.cancelled() and (error := task.exception()) is not None:
-                logs.REFRESH_FAILED.tell(exc_info=error)
+                self._failed.tell(exc_info=error)
 
         task.add_done_callback(ended)
         return True
@@ -39,7 +42,7 @@ class Refreshes:
     @property
     def is_full(self) -> bool:
         """Whether no more can be begun in the running loop."""
-        return len(self._mine()) >= MOST
+        return len(self._mine()) >= self._most
 
     async def wait(self) -> None:
         """Returns when those of the running loop have ended."""

@@ -78,9 +78,10 @@ class Reader:
         try:
             plan = self._plan(connection, sql, context)
             is_enforced = plan.needs_foreign_keys and self._enforces(connection)
+            told = reads.query(sql)
             several: Sequence[Mapping[str, Any]] = context.compiled_parameters or ({},)
             for given in several:
-                plan.tell(reads, _listed(context, given), is_enforced=is_enforced)
+                plan.tell(told, _listed(context, given), is_enforced=is_enforced)
         finally:
             gathering.reset(token)
 
