@@ -64,6 +64,11 @@ class CacheMiddleware:
         self._routes = Routes(app, rules, settled, self.cache.stats.tally)
         self._passing = RequestScope(self.cache, None)
 
+    @property
+    def rules(self) -> Routes:
+        """Which rule applies to a request."""
+        return self._routes
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if SEEN in scope:
             await self._pass(scope, receive, send)
