@@ -6,13 +6,13 @@ anything else that a request brings along.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Self
 
 from rcache.cache import Cache
 from rcache.core.histogram import Histogram
-from rcache.core.views import Counters
+from rcache.core.views import Counters, NodeRow
 from rcache.engine.audits import AuditCounts
 
 OUTCOMES: Final = {"hit": "hits", "stale": "stale", "miss": "misses", "pass": "passes"}
@@ -23,18 +23,37 @@ TIMES: Final = {"hit": "hit_times", "stale": "stale_times", "miss": "miss_times"
 Labels = tuple[str, ...]
 
 
+@dataclass(frozen=True)
 class Snapshot:
-    """One moment of a cache."""
+    """One moment of a process."""
 
-    def __init__(self, cache: Cache) -> None:
-        self.routes: dict[str, Counters] = {row.route: row.counters for row in cache.stats.routes}
-        self.audits: dict[str, AuditCounts] = dict(cache.audits.routes)
-        self.purges = cache.stats.purges
-        self.pending = len(cache.journal.waiting)
-        self.is_down = cache.store.is_down
+    routes: Mapping[str, Counters]
+    purges: int
+    pending: int
+    is_down: bool
+    audits: Mapping[str, AuditCounts] = field(default_factory=dict)
+    near_entries: int | None = None
+    near_bytes: int = 0
+
+    @classmethod
+    def of(cls, cache: Cache) -> Self:
+        """Of this process."""
         near = getattr(cache.store, "near", None)
-        self.near_entries: int | None = None if near is None else len(near)
-        self.near_bytes: int = 0 if near is None else near.used_bytes
+        return cls(
+            routes={row.route: row.counters for row in cache.stats.routes},
+            purges=cache.stats.purges,
+            pending=len(cache.journal.waiting),
+            is_down=cache.store.is_down,
+            audits=dict(cache.audits.routes),
+            near_entries=None if near is None else len(near),
+            near_bytes=0 if near is None else near.used_bytes,
+        )
+
+    @classmethod
+    def of_node(cls, row: NodeRow) -> Self:
+        """Of another, as it told it last."""
+        routes = {each.route: each.counters for each in row.routes}
+        return cls(routes=routes, purges=row.counters.purges, pending=row.pending, is_down=row.is_down)
 
 
 class Value(NamedTuple):

@@ -138,7 +138,7 @@ def _observed(instrumentation: Instrumentation, measure: Measure, _: CallbackOpt
     if cache is None:
         return []
     names = [LABELS[label] for label in measure.labels]
-    values = measure.read(Snapshot(cache))
+    values = measure.read(Snapshot.of(cache))
     return [Observation(each.value, dict(zip(names, each.labels, strict=True))) for each in values]
 
 
@@ -148,7 +148,7 @@ def _seconds(instrumentation: Instrumentation, _: CallbackOptions) -> Iterable[O
         return []
     return [
         Observation(times.seconds, {ROUTE: route, LABELS["outcome"]: outcome})
-        for (route, outcome), times in durations(Snapshot(cache))
+        for (route, outcome), times in durations(Snapshot.of(cache))
     ]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
+import socket
 from collections.abc import AsyncIterator, Iterable
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +18,7 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_text
 
-from rcache import Audit, Cache, CacheMiddleware, Rule, signals
+from rcache import Audit, Cache, CacheMiddleware, ConfigurationError, Rule, signals
 from rcache.core.histogram import BOUNDS
 from rcache.integrations.measures import MEASURES
 from rcache.integrations.prometheus import CacheCollector, metrics_app
@@ -167,6 +170,48 @@ async def test_a_near_cache_tells_how_full_it_is(redis_server: RedisServer) -> N
         assert found["rcache_store_down", ()] == 0
     async with Cache("memory://") as cache:
         assert ("rcache_near_entries", ()) not in await scraped(cache)
+
+
+async def test_whichever_process_is_asked_tells_of_all_that_share_the_cache(redis_server: RedisServer) -> None:
+    async with (
+        Cache(redis_server.url, namespace="prometheus-nodes") as one,
+        Cache(redis_server.url, namespace="prometheus-nodes") as two,
+    ):
+        for number, cache in enumerate((one, two), 1):
+            client = RawClient(CacheMiddleware(Origin([Reply()]), cache, rules=[Rule("/books/{id}", ttl=60)]))
+            for each in range(number):
+                await client.get(f"/books/{number}-{each}")
+        place = f"{socket.gethostname()}:{os.getpid()}"
+        wanted = {f"{place}/{one.telemetry.node}": 1, f"{place}/{two.telemetry.node}": 2}
+        asked = RawClient(metrics_app(one, nodes=True))
+        async with asyncio.timeout(PATIENCE):
+            while misses(text := (await asked.get("/", OPEN)).text) != wanted:
+                await asyncio.sleep(0.05)  # nodes tell once a second
+        assert "rcache_near_entries{" not in text
+
+
+def misses(text: str) -> dict[str, float]:
+    """Those of each node."""
+    found = [sample for family in open_metrics(text) for sample in family.samples]
+    return {
+        sample.labels["node"]: sample.value
+        for sample in found
+        if sample.name == "rcache_requests_total" and sample.labels["outcome"] == "miss"
+    }
+
+
+async def test_embedded_or_alone_a_process_is_told_by_its_place() -> None:
+    async with Cache("memory://") as cache:
+        text = (await RawClient(metrics_app(cache, nodes=True)).get("/")).text
+        assert f'rcache_purges_total{{node="{socket.gethostname()}:{os.getpid()}"}} 0.0' in text
+        with pytest.raises(ConfigurationError, match="leave one out"):
+            metrics_app(cache, CollectorRegistry(), nodes=True)
+
+
+async def test_where_the_nodes_cannot_be_asked_the_scrape_fails() -> None:
+    async with Cache("redis://127.0.0.1:1/0") as cache:
+        answer = await RawClient(metrics_app(cache, nodes=True)).get("/")
+        assert (answer.status, answer.get("cache-control")) == (503, "no-store")
 
 
 # The dashboard
