@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 from rcache.core.entry import AtHand, Entry, Found, Missing, Purge
 from rcache.core.jobs import Job, Lane, QueueView
-from rcache.core.keys import Key
+from rcache.core.keys import Carrier, Key
 from rcache.core.lease import Word
 from rcache.core.log import Head, Record
 from rcache.core.reports import Report
@@ -65,6 +65,10 @@ class Lease(Protocol):
     def settle(self, word: Word) -> None:
         """It was made, or will not be: those who wait are told, in the background. Later calls change nothing."""
         ...
+
+
+Told: TypeAlias = Callable[[int, Sequence[Carrier]], Awaitable[None]]
+"""Hears of entries, and of the number of the purge that killed them."""
 
 
 class Store(Protocol):
@@ -201,6 +205,28 @@ class Store(Protocol):
 
     def close(self) -> None:
         """`aclose` where no loop runs."""
+        ...
+
+
+class Sweeps(Protocol):
+    """A store that frees the bytes of what purges killed, and tells what it was. Nothing rests on it: others are as good."""
+
+    def tell_freed(self, told: Told | None, *, by_others: bool = False) -> None:
+        """`told` hears of the entries whose bytes are freed here, slice by slice; None: nobody does, which costs nothing.
+
+        `by_others`: purges do not begin to free any by themselves; whoever says so sees to that.
+        """
+        ...
+
+    async def sweep(self) -> int:
+        """Frees the bytes of what purges killed, unless somebody else does at this moment; how many entries that were.
+
+        Purges begin it by themselves. What it leaves undone is left to the next, or to the entries' own end.
+        """
+        ...
+
+    def carriers(self, tag: str) -> AsyncIterator[Sequence[Carrier]]:
+        """The entries that carry `tag`, slice by slice; one that comes or goes meanwhile may be missing."""
         ...
 
 

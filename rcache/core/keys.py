@@ -113,6 +113,13 @@ class Key(NamedTuple):
         return URL_TAG + digest(self.url)
 
 
+class Carrier(NamedTuple):
+    """What an entry that carries a tag is stored under: its key, and the material of its variant."""
+
+    key: Key
+    variant: bytes
+
+
 def canonical_query(query: bytes, names: frozenset[bytes] | None = None) -> bytes:
     """The query with its parameters in order of name; repeated names keep the order of their values.
 
@@ -174,6 +181,7 @@ class RedisNames:
         self.log = f"rc:{{{namespace}}}:log"
         self.nodes = f"rc:{{{namespace}}}:nodes"
         self.sweep = f"rc:{{{namespace}}}:sweep"
+        self.sweeping = f"rc:{{{namespace}}}:sweeping"
         self.news = f"rc:{{{namespace}}}:news"
         self.fleet = f"rc:{{{namespace}}}:fleet"
         self.events = f"rc:{{{namespace}}}:events"
@@ -253,6 +261,10 @@ class RedisNames:
     def sweep_in(self, shard: int) -> str:
         """The registries of a shard that are to be swept, where each shard may lie on a server of its own."""
         return f"rc:{{{self.namespace}:{shard}}}:sweep"
+
+    def sweeping_in(self, shard: int) -> str:
+        """Who sweeps the shard's, at this moment."""
+        return f"rc:{{{self.namespace}:{shard}}}:sweeping"
 
     def swept_in(self, shard: int, purge: str, position: int) -> str:
         """`swept`, in the shard that the registry lies in."""

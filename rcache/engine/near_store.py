@@ -6,15 +6,16 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from typing import cast
 
 from rcache.clock import Clock
 from rcache.core.entry import AtHand, Entry, Found, Missing, Purge
-from rcache.core.keys import Key
+from rcache.core.keys import Carrier, Key
 from rcache.core.schemes import Scheme, Schemes
 from rcache.engine.follower import Follower
 from rcache.engine.near_cache import NearCache
-from rcache.ports import Ask, Budget, Lease, Log, Store
+from rcache.ports import Ask, Budget, Lease, Log, Store, Sweeps, Told
 
 _STORES: weakref.WeakSet[NearStore] = weakref.WeakSet()
 _INHERITED: list[object] = []  # what a parent process follows its log with: closing it would disturb the parent
@@ -172,6 +173,18 @@ class NearStore:
         purge = self.store_behind.flush_sync(timeout, probe=probe)
         self.near.flushed(purge.number)
         return purge
+
+    def tell_freed(self, told: Told | None, *, by_others: bool = False) -> None:
+        """`told` hears of the entries whose bytes are freed in the store."""
+        cast("Sweeps", self.store_behind).tell_freed(told, by_others=by_others)
+
+    async def sweep(self) -> int:
+        """Frees the bytes of what purges killed in the store."""
+        return await cast("Sweeps", self.store_behind).sweep()
+
+    def carriers(self, tag: str) -> AsyncIterator[Sequence[Carrier]]:
+        """The entries that carry `tag` in the store."""
+        return cast("Sweeps", self.store_behind).carriers(tag)
 
     def watch_epoch(self, changed: Callable[[], None]) -> None:
         """`changed` is called when what this process knew of the store may be lost."""

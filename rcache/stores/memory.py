@@ -7,20 +7,22 @@ killed are freed in slices by the calls that follow.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 from rcache.clock import Clock, SystemClock
 from rcache.core.entry import AtHand, Entry, Found, Missing, Purge, Start
-from rcache.core.keys import URL_TAG, Key, shard_of
+from rcache.core.keys import URL_TAG, Carrier, Key, shard_of
 from rcache.core.reuse import softened
 from rcache.core.schemes import MAX_SCHEMES, Scheme, Schemes, needed
 from rcache.core.vary import merge
-from rcache.ports import Ask, Budget
+from rcache.ports import Ask, Budget, Told
 
 SWEEP_SLICE = 64  # dead entries freed by one call: a purge of a million must not stall the call after it
+MOST_TOLD = 100_000  # dead entries that nobody has been told of yet
 
 
 NEVER = -1  # is no count of changes
@@ -91,6 +93,7 @@ class MemoryStore:
         self._monotonic = clock.monotonic
         self._lock = threading.Lock()
         self._undertakers: list[Callable[[Sequence[str], Purge], None]] = []
+        self._told: Told | None = None
         self._number = 0
         self._changes = 0
         self._start_epoch(quarantined_until=None)
@@ -102,6 +105,8 @@ class MemoryStore:
         self._used: OrderedDict[Slot, None] = OrderedDict()  # least recently used first
         self._registry: dict[str, set[Slot]] = {}
         self._dead: deque[set[Slot]] = deque()
+        self._killed: deque[int] = deque()  # the number of the purge that killed each of these sets
+        self._freed: list[tuple[int, Carrier]] = []  # nobody has been told yet
         self._number += 1
         self._start = Start(secrets.token_hex(8), self._number)
         self._guards = {shard: _Guard(self._number, quarantined_until) for shard in range(self.shards)}
@@ -383,6 +388,7 @@ class MemoryStore:
             if carriers is not None:
                 entries += len(carriers)
                 self._dead.append(carriers)
+                self._killed.append(number)
         return Purge(self._next_number(), entries, self._registered(tables))
 
     async def soften(self, tags: Sequence[str], timeout: float) -> Purge:
@@ -484,15 +490,47 @@ class MemoryStore:
         """`buried` is called when tags were purged for a writer whose hold ran out."""
         self._undertakers.append(buried)
 
-    def _sweep(self) -> None:
-        """Frees a slice of what purges killed, unless it was stored anew since."""
+    def tell_freed(self, told: Told | None, *, by_others: bool = False) -> None:
+        """`told` hears of the entries whose bytes are freed, at the next `sweep`; there are no others."""
+        self._told = told
+
+    async def sweep(self) -> int:
+        """Frees the bytes of what purges killed, in slices; how many entries that were."""
+        freed = 0
+        while True:
+            with self._lock:
+                freed += self._sweep()
+                slice_, self._freed = self._freed, []
+                is_done = not self._dead
+            if self._told is not None:
+                for number in dict.fromkeys([number for number, _ in slice_]):
+                    await self._told(number, [carrier for its, carrier in slice_ if its == number])
+            if is_done:
+                return freed
+            await asyncio.sleep(0)
+
+    async def carriers(self, tag: str) -> AsyncIterator[Sequence[Carrier]]:
+        """The entries that carry `tag`, slice by slice."""
+        with self._lock:
+            slots = list(self._registry.get(tag, ()))
+        for begin in range(0, len(slots), SWEEP_SLICE):
+            yield [Carrier(slot.key, slot.variant) for slot in slots[begin : begin + SWEEP_SLICE]]
+
+    def _sweep(self) -> int:
+        """Frees a slice of what purges killed, unless it was stored anew since; how many entries."""
+        before = len(self._used)
         for _ in range(SWEEP_SLICE):
             if not self._dead:
-                return
+                break
             if self._dead[0]:
-                self._drop(self._dead[0].pop())
+                slot = self._dead[0].pop()
+                if self._told is not None and len(self._freed) < MOST_TOLD:
+                    self._freed.append((self._killed[0], Carrier(slot.key, slot.variant)))
+                self._drop(slot)
             else:
                 self._dead.popleft()
+                self._killed.popleft()
+        return before - len(self._used)
 
     async def aclose(self) -> None:
         """Frees everything; the store can be used again, empty."""

@@ -6,17 +6,17 @@ wait until every live node has read it, and where one is cut off until its lease
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any
 
 from rcache.core.configuration import Near
 from rcache.core.entry import Entry, Found, Missing, Purge
 from rcache.core.errors import BackendError
-from rcache.core.keys import Key
+from rcache.core.keys import Carrier, Key
 from rcache.core.log import Head, Record
 from rcache.core.schemes import Scheme, Schemes
 from rcache.engine.near_store import NearStore
-from rcache.ports import Ask, Budget, Lease
+from rcache.ports import Ask, Budget, Lease, Told
 from rcache.stores.memory import MemoryStore
 from rcache.testing.clock import HandClock
 
@@ -174,6 +174,18 @@ class Way:
     def watch_burials(self, buried: Callable[[Sequence[str], Purge], None]) -> None:
         """As the store has it."""
         self.embedded.watch_burials(buried)
+
+    def tell_freed(self, told: Told | None, *, by_others: bool = False) -> None:
+        """As the store has it: of several nodes the last that asked is told."""
+        self.embedded.tell_freed(told)
+
+    async def sweep(self) -> int:
+        """As the store has it."""
+        return await self._reach().sweep()
+
+    def carriers(self, tag: str) -> AsyncIterator[Sequence[Carrier]]:
+        """As the store has it."""
+        return self._reach().carriers(tag)
 
     async def aclose(self) -> None:
         """Others may still use the store."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from rcache.core.entry import AtHand, Purge, Start
 from rcache.core.errors import ConfigurationError
-from rcache.core.keys import Key, RedisNames
+from rcache.core.keys import Carrier, Key, RedisNames, shard_of
 from rcache.core.schemes import Schemes
-from rcache.ports import Ask, Budget
+from rcache.ports import Ask, Budget, Told
 from rcache.stores.redis import scripts
 from rcache.stores.redis.address import Way
 from rcache.stores.redis.board import RedisBoard
@@ -25,7 +26,9 @@ from rcache.stores.redis.log import RedisLog
 from rcache.stores.redis.places import SPOTS, Place, Places, Spot
 from rcache.stores.redis.reach import Reach
 from rcache.stores.redis.records import Decoded
+from rcache.stores.redis.scripts import pack
 from rcache.stores.redis.steps import Steps
+from rcache.stores.redis.sweeper import SLICE
 from rcache.stores.redis.wire import Counters
 
 ATTEMPTS = 3  # a URL's names are asked for again when another node came to know more of them
@@ -57,8 +60,8 @@ class AnyTrips(Protocol):
         """A breaker is open: calls fail at once, but for a probe now and then."""
         ...
 
-    async def swept(self) -> None:
-        """Returns when this loop has freed the bytes of what it purged."""
+    async def swept(self) -> int:
+        """Returns when this loop has freed the bytes of what it purged: how many entries."""
         ...
 
     def forget_parent(self) -> None:
@@ -114,6 +117,8 @@ class SharedStore(ABC, Generic[S]):
         self._last: tuple[bytes, bytes, Start] | None = None
         self._decoded = Decoded()
         self._leases = Leases(self)
+        self.listener: Told | None = None
+        self._is_swept_by_others = False
         _STORES.add(self)
 
     @property
@@ -250,7 +255,7 @@ class SharedStore(ABC, Generic[S]):
     ) -> Purge:
         """No entry that carries one of `tags`, and was started before, is used by anybody after this returned."""
         purged = await self._carry_out(self._purging(tags, transaction, tables), timeout)
-        if purged.entries:
+        if purged.entries and not self._is_swept_by_others:
             self._sweep(tags)
         return purged
 
@@ -265,7 +270,7 @@ class SharedStore(ABC, Generic[S]):
     ) -> Purge:
         """`purge`, from any thread, with no event loop. A probe goes out even while the breaker is open."""
         purged = self._carry_out_sync(self._purging(tags, transaction, tables), timeout, probe)
-        if purged.entries:
+        if purged.entries and not self._is_swept_by_others:
             self._sweep_later(tags)
         return purged
 
@@ -305,6 +310,39 @@ class SharedStore(ABC, Generic[S]):
     @abstractmethod
     def _sweep_later(self, tags: Sequence[str]) -> None:
         """The same, for the next call that has an event loop."""
+
+    @abstractmethod
+    def _sweep_all(self) -> None:
+        """Begins to free whatever waits for that."""
+
+    @abstractmethod
+    async def _read(self, commands: Sequence[tuple[bytes, bytes]]) -> list[Any]:
+        """The replies to commands, each told with the key that it reads."""
+
+    # What purges killed, and what they would
+
+    def tell_freed(self, told: Told | None, *, by_others: bool = False) -> None:
+        """`told` hears of the entries whose bytes are freed here, slice by slice."""
+        self.listener = told
+        self._is_swept_by_others = by_others
+
+    async def sweep(self) -> int:
+        """Frees the bytes of what purges killed, unless somebody else does at this moment; how many entries that were."""
+        self._sweep_all()
+        return await self._ways.swept()
+
+    async def carriers(self, tag: str) -> AsyncIterator[Sequence[Carrier]]:
+        """The entries that carry `tag`, slice by slice."""
+        registry = self.names.registry(shard_of(tag, self.shards), tag).encode()
+        begin = 0
+        while True:
+            span = (b"%d" % begin, b"%d" % (begin + SLICE - 1))
+            (members,) = await self._read([(registry, pack((b"ZRANGE", registry, *span)))])
+            asked = [(member, pack((b"HMGET", member, b"key", b"variant"))) for member in members]
+            yield _carriers(await self._read(asked))
+            if len(members) < SLICE:
+                return
+            begin += SLICE
 
     # How steps are taken
 
@@ -375,6 +413,16 @@ async def _taken(steps: Steps[S, T], take: Callable[[S], Awaitable[Any]]) -> T:
             reply = None
         else:
             reply = await take(step)
+
+
+def _carriers(told: Sequence[Any]) -> list[Carrier]:
+    """What entries are stored under; those that have gone, or cannot be read, are left out."""
+    carriers = []
+    for reply in told:
+        if isinstance(reply, list) and None not in reply:
+            with contextlib.suppress(ValueError):
+                carriers.append(Carrier(Key.read(reply[0]), reply[1]))
+    return carriers
 
 
 def _forget_parents() -> None:

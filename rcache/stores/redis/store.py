@@ -6,6 +6,7 @@ checks what comes back. Nothing is decided by what this process remembers.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ from rcache.stores.redis.rights import Opening, Rights
 from rcache.stores.redis.sentinel import Sentinels
 from rcache.stores.redis.shared import ATTEMPTS, REASONS, SharedStore
 from rcache.stores.redis.steps import Step, Steps
+from rcache.stores.redis.sweeper import SLICE_TIMEOUT
 from rcache.stores.redis.trips import Trips
 from rcache.stores.redis.urls import Sharded, Source, Watched, located
 
@@ -60,7 +62,8 @@ class RedisStore(SharedStore[Step]):
         self.repair_script = scripts.REPAIR
         self.way = _way(source, self._sequence)
         self._rights = Rights(self.names.sequence)
-        self._trips = Trips(self.way, self._opening, self.names.sweep.encode())
+        sweeping = (self.names.sweep.encode(), self.names.sweeping.encode())
+        self._trips = Trips(self.way, self._opening, *sweeping, lambda: self.listener)
         self.guards: tuple[bytes, ...] = tuple(
             [key.encode() for shard in range(self.shards) for key in (self.names.guard(shard), self.names.marks(shard))]
         )
@@ -237,6 +240,12 @@ class RedisStore(SharedStore[Step]):
 
     def _flushing(self) -> Steps[Step, Purge]:
         return writing.flushing(self)
+
+    def _sweep_all(self) -> None:
+        self._trips.sweep()
+
+    async def _read(self, commands: Sequence[tuple[bytes, bytes]]) -> list[Any]:
+        return await asyncio.gather(*[self._trips.read(command, SLICE_TIMEOUT) for _, command in commands])
 
     def _sweep(self, tags: Sequence[str]) -> None:
         self._trips.sweep()

@@ -13,7 +13,7 @@ from rcache.stores.redis.breaker import Breaker
 from rcache.stores.redis.failures import DRIVER_ERRORS, REFUSALS, ReplicaError, UnwritableError, refusal, translated
 from rcache.stores.redis.pipe import Pipe
 from rcache.stores.redis.rights import Opening
-from rcache.stores.redis.sweeper import Sweeper
+from rcache.stores.redis.sweeper import Listening, Sweeper
 from rcache.stores.redis.sync import SyncPipe
 from rcache.stores.redis.wire import Counters
 
@@ -24,11 +24,14 @@ _OPEN = "Redis did not answer lately; it is tried again soon"
 class Trips:
     """Every way of one store to its server. Opens by itself, in each loop and thread that uses it."""
 
-    def __init__(self, way: Way, opening: Callable[[], Opening], sweeps: bytes) -> None:
+    def __init__(
+        self, way: Way, opening: Callable[[], Opening], sweeps: bytes, sweeping: bytes, listening: Listening
+    ) -> None:
+        """`sweeps` is the key that lists what is to be swept, `sweeping` the one that tells who does."""
         self.counters = Counters()
         self._way = way
         self._opening = opening
-        self._sweeps = sweeps
+        self._sweeps = sweeps, sweeping, listening
         self._start_closed()
 
     def _start_closed(self) -> None:
@@ -63,6 +66,14 @@ class Trips:
         except DRIVER_ERRORS as error:
             raise self._failed(error) from error
 
+    async def read(self, command: bytes, timeout: float) -> Any:
+        """The reply to a command that is no script's, within `timeout` seconds: any list, an empty one too."""
+        pipe = self.pipe()
+        try:
+            return await self._sent(pipe, command, pipe.attended() + timeout)
+        except DRIVER_ERRORS as error:
+            raise self._failed(error) from error
+
     def take_sync(self, command: bytes, timeout: float, probe: bool) -> Any:
         """The reply, from any thread, with no event loop. A probe goes out even while the breaker is open."""
         if not (probe or self._breaker.admits()):
@@ -78,11 +89,10 @@ class Trips:
         """Begins to free, in the background of the running loop, what purges killed."""
         self._sweeper(self.pipe()).start()
 
-    async def swept(self) -> None:
-        """Returns when this loop has freed the bytes of what it purged."""
+    async def swept(self) -> int:
+        """Returns when this loop has freed the bytes of what it purged: how many entries."""
         sweeper = self._sweepers.get(asyncio.get_running_loop())
-        if sweeper is not None:
-            await sweeper.wait()
+        return await sweeper.wait() if sweeper is not None else 0
 
     def _sent(self, pipe: Pipe, command: bytes, deadline: float) -> asyncio.Future[Any]:
         if self._breaker.is_open and not self._breaker.admits():
@@ -117,7 +127,7 @@ class Trips:
     def _sweeper(self, pipe: Pipe) -> Sweeper:
         sweeper = self._sweepers.get(pipe.loop)
         if sweeper is None:
-            sweeper = self._sweepers[pipe.loop] = Sweeper(pipe, self._sweeps)
+            sweeper = self._sweepers[pipe.loop] = Sweeper(pipe, *self._sweeps)
         return sweeper
 
     def forget_parent(self) -> None:

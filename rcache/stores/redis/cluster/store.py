@@ -44,6 +44,7 @@ from rcache.stores.redis.records import (
 from rcache.stores.redis.rights import Opening, Rights
 from rcache.stores.redis.shared import ATTEMPTS, REASONS, SharedStore
 from rcache.stores.redis.steps import Step, Steps
+from rcache.stores.redis.sweeper import SLICE_TIMEOUT
 from rcache.stores.redis.urls import Sharded, Source, located
 from rcache.stores.redis.writing import listed
 
@@ -90,9 +91,10 @@ class ClusterStore(SharedStore[Moves]):
             (self.names.guard(shard).encode(), self.names.marks(shard).encode()) for shard in range(self.shards)
         ]
         self.sequence_step = Step(scripts.SEQUENCE, (self._sequence,), ())
-        sweeps = [self.names.sweep_in(shard).encode() for shard in range(self.shards)]
+        names = self.names
+        sweeps = [(names.sweep_in(shard).encode(), names.sweeping_in(shard).encode()) for shard in range(self.shards)]
         self._rights = Rights(self.names.sequence, is_cluster=True)
-        self._trips = ClusterTrips(place.seeds, self._opening, sweeps)
+        self._trips = ClusterTrips(place.seeds, self._opening, sweeps, lambda: self.listener)
         self.way = SlotWay(self._trips.topology, self._trips.sync, slot_of(self._sequence))
         self._told = _leg(self.sequence_step)
         self._all_judges: tuple[tuple[bytes, bytes], tuple[Leg, ...]] = ((b"", b""), ())
@@ -314,6 +316,13 @@ class ClusterStore(SharedStore[Moves]):
 
     def _flushing(self) -> Steps[Moves, Purge]:
         return writing.flushing(self)
+
+    def _sweep_all(self) -> None:
+        self._trips.sweep(range(self.shards))
+
+    async def _read(self, commands: Sequence[tuple[bytes, bytes]]) -> list[Any]:
+        legs = [Leg(slot_of(key), command) for key, command in commands]
+        return replies(await self._trips.attempt(legs, Budget(SLICE_TIMEOUT)))
 
     def _sweep(self, tags: Sequence[str]) -> None:
         self._trips.sweep(by_shard(listed(tags), self.shards))

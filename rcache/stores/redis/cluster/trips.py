@@ -14,6 +14,7 @@ from rcache.stores.redis.cluster.sweeper import ClusterSweeper
 from rcache.stores.redis.cluster.threads import SyncRoutes
 from rcache.stores.redis.cluster.topology import Topology
 from rcache.stores.redis.rights import Opening
+from rcache.stores.redis.sweeper import Listening
 from rcache.stores.redis.wire import Counters
 
 _INHERITED: list[object] = []  # connections of a parent process: closing them would disturb its event loop
@@ -26,13 +27,15 @@ class ClusterTrips:
         self,
         seeds: tuple[Address, ...],
         opening: Callable[[], Opening],
-        sweeps: Sequence[bytes],
+        sweeps: Sequence[tuple[bytes, bytes]],
+        listening: Listening,
     ) -> None:
-        """`sweeps` are the keys that list what is to be swept, by shard."""
+        """`sweeps` are the keys that list what is to be swept, by shard, each with the one that tells who does."""
         self.counters = Counters()
         self.topology = Topology(seeds)
         self._opening = opening
         self._sweeps = sweeps
+        self._listening = listening
         self._start_closed()
 
     def _start_closed(self) -> None:
@@ -64,14 +67,13 @@ class ClusterTrips:
         routes = self._route()
         sweeper = self._sweepers.get(routes.loop)
         if sweeper is None:
-            sweeper = self._sweepers[routes.loop] = ClusterSweeper(routes)
+            sweeper = self._sweepers[routes.loop] = ClusterSweeper(routes, self._listening)
         sweeper.start([self._sweeps[shard] for shard in shards])
 
-    async def swept(self) -> None:
-        """Returns when this loop has freed the bytes of what it purged."""
+    async def swept(self) -> int:
+        """Returns when this loop has freed the bytes of what it purged: how many entries."""
         sweeper = self._sweepers.get(asyncio.get_running_loop())
-        if sweeper is not None:
-            await sweeper.wait()
+        return await sweeper.wait() if sweeper is not None else 0
 
     def _route(self) -> Routes:
         loop = asyncio.get_running_loop()

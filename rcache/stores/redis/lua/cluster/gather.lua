@@ -4,9 +4,14 @@
 -- What it takes and does not free is left to its TTL.
 --
 -- KEYS[1]    the shard's registries to be swept
+-- KEYS[2]    who sweeps them
 -- ARGV[1]    how many entries to take
--- returns    {epoch and number of the purge, entry, ...}; empty if there is nothing to sweep
-local sweeps = KEYS[1]
+-- ARGV[2]    who asks, and ARGV[3] for how many milliseconds nobody else is to sweep
+-- returns    {epoch and number of the purge, entry, ...}; empty if there is nothing to sweep, or somebody else sweeps
+local sweeps, sweeping = KEYS[1], KEYS[2]
+local by = redis.pcall('GET', sweeping)
+if type(by) == 'string' and by ~= ARGV[2] then return {} end
+redis.call('SET', sweeping, ARGV[2], 'PX', ARGV[3])
 
 local oldest = redis.pcall('LINDEX', sweeps, -1)
 while type(oldest) == 'string' do
@@ -23,4 +28,5 @@ while type(oldest) == 'string' do
   redis.call('RPOP', sweeps)
   oldest = redis.pcall('LINDEX', sweeps, -1)
 end
+redis.call('UNLINK', sweeping)
 return {}
