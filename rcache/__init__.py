@@ -13,6 +13,7 @@ from rcache.current import invalidate, invalidate_sync, tag, touch, touch_sync, 
 from rcache.dependencies import capture, depends_on, depends_on_table
 from rcache.engine.purge import Purged
 from rcache.jobs import enqueue, job, scheduled
+from rcache.lists import warm
 from rcache.settings import Settings
 
 __version__ = "0.1.0"
@@ -46,4 +47,5 @@ __all__ = [
     "touch_sync",
     "touch_table",
     "touch_table_sync",
+    "warm",
 ]

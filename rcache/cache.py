@@ -22,6 +22,7 @@ from rcache.core.schemes import NO_EFFECT, Effect
 from rcache.core.tags import check_tag
 from rcache.engine.audits import Audits
 from rcache.engine.changes import Changes
+from rcache.engine.fame import Fame
 from rcache.engine.holds import Holds
 from rcache.engine.near_store import NearStore
 from rcache.engine.purge import Purged, Purger
@@ -30,6 +31,7 @@ from rcache.engine.refresh import Refreshes
 from rcache.engine.single_flight import Flights, Turns
 from rcache.engine.telemetry import Kind, Standing, Telemetry, described
 from rcache.engine.uncacheable import Uncacheable
+from rcache.engine.warming import Warming
 from rcache.engine.work import APPLICATION, Functions, Work
 from rcache.engine.write import SyncWrite, Write
 from rcache.observing import observed
@@ -94,11 +96,12 @@ class Cache:
         self.inspector: Inspector
         self.inspector, self._reporter = observed(self.store, self.telemetry)
         self.store.watch_burials(self._buried)
+        self.warming = Warming(self.store, self._queue_of_workers, self.clock, Fame(self.inspector, self.clock).hits)
         self._purger = Purger(
             self.store,
             timeout=said.purge_timeout,
             on_outage=said.on_outage,
-            before=self.flights.detach,
+            before=self._before_purge,
             max_pending=said.max_pending,
         )
         self.journal = self._purger.journal
@@ -146,7 +149,9 @@ class Cache:
             return _joined(checked)
         if soft and checked:
             self.open()
-            return self._told(await self._purger.soften(checked, wait=wait), "soft-purge", cause=cause)
+            purged = await self._purger.soften(checked, wait=wait)
+            self._softened(purged)
+            return self._told(purged, "soft-purge", cause=cause)
         return await self.purge(checked, wait=wait, cause=cause)
 
     async def purge(
@@ -176,7 +181,9 @@ class Cache:
             return _joined(checked)
         if soft and checked:
             self.open()
-            return self._told(self._purger.soften_sync(checked, wait=wait), "soft-purge", cause=cause)
+            purged = self._purger.soften_sync(checked, wait=wait)
+            self._softened(purged)
+            return self._told(purged, "soft-purge", cause=cause)
         return self.purge_sync(checked, wait=wait, cause=cause)
 
     def purge_sync(
@@ -230,6 +237,12 @@ class Cache:
             self._queue = _queue(self.settings, self.clock)
         return self._queue
 
+    def _queue_of_workers(self) -> Queue | None:
+        try:
+            return self.queue
+        except ConfigurationError:  # without the package there are no workers either
+            return None
+
     @property
     def work(self) -> Work:
         """What runs jobs and schedules in this process: those of the application, and of `functions`."""
@@ -266,6 +279,14 @@ class Cache:
         note_write()
         return SyncWrite(partial(self.holds.begin, cause="writing"), tags)
 
+    def _before_purge(self) -> None:
+        self.flights.detach()
+        self.warming.prepare()
+
+    def _softened(self, purged: Purged) -> None:
+        if purged.sequence is not None:
+            self.warming.softened(purged.tags, purged.sequence)
+
     def _told(
         self,
         purged: Purged,
@@ -277,6 +298,8 @@ class Cache:
     ) -> Purged:
         self.stats.purges += 1
         self.flights.detach()
+        if purged.entries:
+            self.warming.purged()
         if purged.tags:
             named = (*changes, *map(described, effect.changes[:MOST_LISTED]))
             number = purged.sequence or 0
@@ -310,6 +333,7 @@ class Cache:
         """
         self._leave()
         await self.refreshes.aclose()
+        await self.warming.aclose()
         if self._queue is not None:
             await self._queue.aclose()
         await self.audits.aclose()
@@ -460,6 +484,11 @@ def caches_that_run_jobs() -> list[Cache]:
         gc.collect()
         found = [cache for cache in open_caches() if cache.settings.run_jobs]
     return found
+
+
+def caches() -> list[Cache]:
+    """The open caches of this process."""
+    return list(_caches)
 
 
 def only_cache() -> Cache:

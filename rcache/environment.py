@@ -90,7 +90,7 @@ def _those_typed(word: str) -> frozenset[str]:
 _OPTIONAL: Final = _those_typed("None")
 _FLAGS: Final = _those_typed("bool")
 _LISTS: Final = _those_typed("Iterable")
-_COUNTS: Final = _those_typed("'int'")
+_COUNTS: Final = _those_typed("'int'") | _those_typed("'int | None'")
 
 
 # The file

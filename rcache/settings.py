@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple, Self, Unpack, cast
 
 from rcache.core import configuration
 from rcache.core.audit import Audit
-from rcache.core.checks import KeyBy
+from rcache.core.checks import KeyBy, Refresh
 from rcache.core.configuration import (
     CHECKS,
     AllSettings,
@@ -176,6 +176,13 @@ class Settings:
 
     jitter: float | None = None
     """Each answer stays fresh for less by a random time up to these seconds, at most half of its lifetime; None: 0."""
+
+    refresh: Refresh | None = None
+    """Who makes the new answer behind a stale or early one: `"web"`, the process that was asked, or `"worker"`, those of the
+    role where some are alive; None: `"web"`."""
+
+    rewarm: int | None = None
+    """Of what each purge killed, or made stale, so many at most are made again at once, the hottest; None: 0."""
 
     store_set_cookie: bool | None = None
     """True: answers that set a cookie are kept, cookie included."""

@@ -180,6 +180,7 @@ def test_every_setting_but_one_that_is_code_can_be_said_in_the_environment(monke
         "compress": "gzip",
         "early": "0.5",
         "audit": "0.5",
+        "refresh": "worker",
     }
     for name in set(NAMES) - {"guard", "url"}:
         default = DEFAULTS[name]

@@ -56,6 +56,9 @@ def cached(
       the longer it took to make (XFetch); 0.8 from eight tenths of its lifetime on.
     - `jitter`: each answer stays fresh for less by a random time up to this, at most half of its lifetime, so that what was
       stored together does not end together.
+    - `refresh`: who makes the new answer behind a stale or early one: `"web"`, the process that was asked, or `"worker"`, those
+      of the role where some are alive.
+    - `rewarm`: of what a purge killed, or made stale, so many at most are made again at once, the hottest; 0: none.
     - `store_set_cookie`: whether answers that set a cookie are kept, cookie included.
     - `forward_targeted`: whether CDN-Cache-Control and RCache-Control are passed on to clients.
     - `cache_groups`: tags are exported as Cache-Groups, and groups that the application names are tags (RFC 9875).

@@ -23,11 +23,11 @@ from rcache.engine.single_flight import Ending, Flight, Landed
 from rcache.engine.watching import tagged
 from rcache.ports import Budget, Facts, Lease
 
-SELECTING: Final = frozenset((b"if-none-match", b"if-modified-since", b"range"))
-"""Fields that ask for less than the whole answer."""
-
 SEEN: Final = "rcache"
 """In the scope of a request that a CacheMiddleware further out already handles."""
+
+SELECTING: Final = frozenset((b"if-none-match", b"if-modified-since", b"range"))
+"""Fields that ask for less than the whole answer."""
 
 _RANGES = frozenset((b"range", b"if-range"))
 
@@ -75,6 +75,7 @@ class Errand:
     is_refresh: bool = False  # nobody waits for it: the whole is to be made anew, whatever part was asked for
     began: float = field(init=False)  # by this process' clock
     asked_at: float = field(init=False)  # by the store's clock: when the application was last called
+    ending: Landed | Ending = field(default=Ending.ALONE, init=False)  # what became of it, as far as is known
 
     def __post_init__(self) -> None:
         self.began, self.asked_at = self.cache.clock.monotonic(), self.looked_up
@@ -121,6 +122,9 @@ class Errand:
 
     def land(self, outcome: Landed | Ending) -> None:
         """Lets those go on who wait for this run, here and in other nodes."""
+        # Who waits may have been let go before anybody knew more.
+        if outcome is not Ending.ALONE and self.ending is Ending.ALONE:
+            self.ending = outcome
         if self.flight is not None:
             self.flight.land(outcome)
         if self.lease is not None:

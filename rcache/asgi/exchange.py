@@ -26,7 +26,7 @@ from rcache.core import cache_status
 from rcache.core.coding import is_available
 from rcache.core.entry import NOWHERE, Entry, Found, Missing
 from rcache.core.errors import BackendError
-from rcache.core.keys import with_body
+from rcache.core.keys import Carrier, with_body
 from rcache.core.lease import Word
 from rcache.core.request_directives import NO_ADVICE, RequestDirectives, request_directives
 from rcache.core.reuse import Use, may_stand_in, reuse, without_demands
@@ -485,6 +485,9 @@ class Exchange:
         """Lets the application make a new answer in the background, unless a run for it is under way already."""
 
         async def refresh() -> None:
+            warming, carrier = self._cache.warming, Carrier(ask.key, ask.variant(found.names))
+            if self._plan.refresh == "worker" and await warming.is_handed_over(carrier, found.entry.stored_at):
+                return
             flight, is_mine = self._cache.flights.join_or_lead(ask.key, ask.variant(found.names))
             if not is_mine:
                 return

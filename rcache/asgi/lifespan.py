@@ -18,14 +18,17 @@ class StartupError(RCacheError):
 
 
 @contextlib.asynccontextmanager
-async def running(app: ASGIApp) -> AsyncIterator[None]:
+async def running(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
     """The application has started within the block, and has ended after it; one that knows no lifespan is just there.
+
+    Gives what its start has left for requests.
 
     Raises StartupError.
     """
     inbox: asyncio.Queue[Message] = asyncio.Queue()
     outbox: asyncio.Queue[Message] = asyncio.Queue()
-    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+    state: dict[str, Any] = {}
+    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
     task = asyncio.ensure_future(app(scope, inbox.get, outbox.put))
 
     async def told(kind: str) -> Message | None:
@@ -45,7 +48,7 @@ async def running(app: ASGIApp) -> AsyncIterator[None]:
             f"the application did not start: {started.get('message') or _error(task) or 'it does not say why'}"
         )
     try:
-        yield
+        yield state
     finally:
         if started is not None:
             await told("shutdown")

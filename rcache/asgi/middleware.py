@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Unpack, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Unpack, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rcache import logs
-from rcache.asgi.errand import SEEN
+from rcache.asgi.errand import SEEN, Errand
 from rcache.asgi.exchange import Exchange
+from rcache.asgi.fill import Fill
 from rcache.asgi.inquiry import plain_key
 from rcache.asgi.plan import Plan
+from rcache.asgi.renderer import Rendered, Renderer, place
+from rcache.asgi.rendition import Rendition, Wish
 from rcache.asgi.routes import Routes
 from rcache.asgi.stand_in import StandIn
+from rcache.asgi.timed import Timed
 from rcache.asgi.unsafe import Unsafe
 from rcache.cache import Cache
 from rcache.core.configuration import MiddlewareSettings
@@ -21,7 +25,10 @@ from rcache.core.entry import Entry
 from rcache.core.errors import ConfigurationError
 from rcache.core.invalidation import is_unsafe
 from rcache.core.policy import Rule, defaults
+from rcache.core.recipe import Recipe
 from rcache.current import RequestScope, request_scope
+from rcache.engine.rewarm import Wanted
+from rcache.engine.warming import RENDER, SWEEP
 from rcache.settings import MIDDLEWARE, Settings, in_force
 
 ENDS = ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed")
@@ -34,6 +41,8 @@ class CacheMiddleware:
     - `rules`: for applications whose endpoints cannot be decorated; the first whose path matches holds, and an endpoint's own
       `@cached` wins over all.
     - `settings`: what is in force where no keyword says otherwise; None: what the environment and the file say.
+    - `warm`: URLs that are rendered as soon as the application has started, where they are not stored or not fresh: whole ones, as
+      clients spell them, or pairs of one and header fields; or a function that returns or yields them.
 
     Everything else is a setting by name: `Settings` says what each means, and `cached` what it does for one rule.
 
@@ -49,6 +58,7 @@ class CacheMiddleware:
         *,
         rules: Iterable[Rule] = (),
         settings: Settings | None = None,
+        warm: Iterable[Any] | Callable[[], Any] = (),
         **given: Unpack[MiddlewareSettings],
     ) -> None:
         if cache is not None and not isinstance(cache, Cache):
@@ -63,6 +73,9 @@ class CacheMiddleware:
         self.cache = cache if cache is not None else Cache(settings=self.settings)
         self._routes = Routes(app, rules, settled, self.cache.stats.tally)
         self._passing = RequestScope(self.cache, None)
+        self._state: Mapping[str, Any] | None = None  # what the start-up has left for requests
+        self._warm = warm
+        self.cache.warming.attach(self)
 
     @property
     def rules(self) -> Routes:
@@ -146,11 +159,60 @@ class CacheMiddleware:
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A request that a CacheMiddleware further out handles: only who may see the answer is still asked here."""
         plan = self._routes.plan(scope)
+        if isinstance(wish := scope[SEEN], Wish):
+            await self._render(wish, plan, scope, send)
+            return
         if plan is None or not plan.is_keyed:
             await self.app(scope, receive, send)
         else:
             fields = dict(scope["headers"])
             await Exchange(self.app, self._passing, plan, scope, fields, receive, send).pass_guarded(scope[SEEN])
+
+    def _come_forward(self) -> None:
+        """From here on what is to be made is made in this event loop; where jobs are run, also for other processes."""
+        cache = self.cache
+        cache.open()
+        cache.warming.is_worker = cache.telemetry.role == "worker"
+        cache.warming.serve_here()
+        if cache.warming.is_worker or not cache.functions.is_empty:
+            cache.functions.add(RENDER, cache.warming.render_job)
+            cache.functions.add(SWEEP, cache.warming.sweep_job)
+
+    async def render(self, recipe: Recipe, *, than: float = 0.0, left: float = 0.0) -> Rendered:
+        """Makes and stores an answer in-process, as `Renderer.render` does, through the application that this is a part of."""
+        app: ASGIApp = self.cache.warming.application or self._routes.outermost or self
+        return await Renderer(app, root_path=self._routes.root_path, state=self._state).render(
+            recipe, than=than, left=left
+        )
+
+    def wanted(self, recipe: Recipe) -> Wanted | None:
+        """What the rule of the recipe's path wants of its purged entries."""
+        plan = self._routes.plan(
+            {"type": "http", "method": "GET", "root_path": self._routes.root_path, **place(recipe)}
+        )
+        return Wanted(plan.label, plan.rewarm) if plan is not None and plan.rewarm else None
+
+    @property
+    def is_rewarming(self) -> bool:
+        """Whether any rule wants its purged entries made again."""
+        return self._routes.is_rewarming
+
+    @property
+    def uses_workers(self) -> bool:
+        """Whether any rule leaves to workers what they could do."""
+        return self._routes.is_rewarming or self._routes.uses_workers
+
+    async def _render(self, wish: Wish, plan: Plan | None, scope: Scope, send: Send) -> None:
+        """What a `Renderer` wants made; it is answered with nothing."""
+
+        async def call(errand: Errand, receive: Receive, send: Send) -> None:
+            scope[SEEN] = errand.seen
+            await (Timed if errand.plan.is_timed else Fill)(errand).run(self.app, receive, send)
+
+        if plan is not None:
+            await Rendition(self.cache, plan, scope, wish).run(call)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         stand_in = StandIn(self.cache)
@@ -162,6 +224,8 @@ class CacheMiddleware:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
 
+        self._state = scope.get("state")
+        self._come_forward()
         has_listened = False
 
         async def listening() -> Message:
@@ -172,6 +236,8 @@ class CacheMiddleware:
         async def closing(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
                 stand_in.start()
+                if self._warm:
+                    self.cache.warming.begin(self._warm)
             elif message["type"] in ENDS:
                 try:
                     await stand_in.stop()

@@ -20,7 +20,7 @@ from rcache.asgi.declared import Declared
 from rcache.asgi.replay import replay
 from rcache.core import audit as audits
 from rcache.core import cookies as cookie_fields
-from rcache.core.checks import is_async
+from rcache.core.checks import Refresh, is_async
 from rcache.core.errors import ConfigurationError
 from rcache.core.headers import joined, values
 from rcache.core.keys import prefixed
@@ -116,6 +116,8 @@ class Plan:
         self.audit = audits.settled(options.audit, defaults.audit)
         self.replay: Callable[..., Awaitable[None]] = replay
         """How the plainest hits are answered."""
+        self.refresh: Refresh = _first(options.refresh, defaults.refresh)
+        self.rewarm: int = _first(options.rewarm, defaults.rewarm)
         self.jitter: float = _first(options.jitter, defaults.jitter)
         self.storing = StoringRules(
             ttl=_first(options.ttl, defaults.ttl),

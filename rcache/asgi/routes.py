@@ -67,6 +67,16 @@ class Routes:
         self._routes: Sequence[Any] = ()
         self._read_length = -1
         self._nearest: Any = None
+        self.outermost: ASGIApp | None = None
+        """The application that this is a part of, where it has said so."""
+        self.root_path = ""
+        """What the server, or whatever mounts us, has put before all paths."""
+        self.is_rewarming = bool(defaults.rewarm) or any(rule.options.rewarm for rule in self._rules)
+        """Whether any rule wants its purged entries made again, as far as the routes are known."""
+        self.uses_workers = defaults.refresh == "worker" or any(
+            rule.options.refresh == "worker" for rule in self._rules
+        )
+        """Whether any rule leaves its refreshes to workers, as far as the routes are known."""
         self._plans: dict[Any, Plan | None] = {}
         self._table: dict[Any, Plan | None] = {}
         self.body_methods: frozenset[str] = frozenset()
@@ -80,6 +90,8 @@ class Routes:
         nearest = owner.app if is_application(owner.app) else scope.get("app")
         tree = Tree(owner, nearest)
         self._owner, self._nearest, self._tree = owner, nearest, tree
+        self.outermost = scope.get("app") or self.outermost
+        self.root_path = scope.get("root_path") or self.root_path
         # New ones, since another thread may still fill the old.
         self._plans, self._table = {}, {}
         bodies = {method for rule in self._rules for method in rule.options.methods}
@@ -87,6 +99,8 @@ class Routes:
             self._marked_plan(node, "GET")
             if node.options is not None:
                 bodies |= node.options.methods
+                self.is_rewarming |= bool(node.options.rewarm)
+                self.uses_workers |= node.options.refresh == "worker"
         self.body_methods = frozenset(bodies)
         self._routes = owner.routes
         self._read_length = len(self._routes)

@@ -80,6 +80,7 @@ def _cache(app: Any, where: str | None) -> Cache:
 
 async def _serve(app: Any, cache: Cache, lanes: list[Lane], concurrency: int, patience: float) -> int:
     cache.telemetry.role = "worker"
+    cache.warming.application = app
     told = asyncio.Event()
     ends: list[int] = []
 

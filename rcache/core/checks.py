@@ -16,6 +16,10 @@ from rcache.core.storing import FOR_ONE_REQUEST
 Duration = int | float | str | timedelta
 TagSource = str | Callable[..., "str | Iterable[str] | None"]
 KeyBy = str | Callable[..., "str | None"]
+Refresh = Literal["web", "worker"]
+
+MOST_REWARMED: Final = 1000
+"""Entries of one purge that are made again: who wants more wants a list."""
 
 BODY_METHODS: Final = ("QUERY", "POST")
 """Methods whose body may join the key, where a rule allows it."""
@@ -138,6 +142,23 @@ def groups_flag(value: Any) -> bool:
 def staleness(value: Duration, name: str) -> float:
     """A duration in seconds that may be zero."""
     return 0.0 if value in (0, "0") and not isinstance(value, bool) else seconds(value, name)
+
+
+def refreshing(refresh: Any) -> Refresh:
+    """Who makes a new answer in the background."""
+    if refresh not in ("web", "worker"):
+        raise ConfigurationError(f'refresh={refresh!r} must be "web" or "worker"')
+    found: Refresh = refresh
+    return found
+
+
+def hottest(rewarm: Any) -> int:
+    """How many entries of each purge are made again."""
+    if isinstance(rewarm, bool) or not isinstance(rewarm, int) or not 0 <= rewarm <= MOST_REWARMED:
+        raise ConfigurationError(
+            f"rewarm={rewarm!r} must be how many entries of each purge are made again, at most {MOST_REWARMED}: rewarm=20"
+        )
+    return rewarm
 
 
 def earliness(early: Any) -> bool | float:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypedDict
 from rcache.core import audit as audits
 from rcache.core import checks
 from rcache.core.audit import Audit
-from rcache.core.checks import Duration, KeyBy
+from rcache.core.checks import Duration, KeyBy, Refresh
 from rcache.core.errors import ConfigurationError
 from rcache.core.settings import seconds, size
 
@@ -67,6 +67,8 @@ class MiddlewareSettings(TypedDict, total=False):
     hard_timeout: Duration | None
     early: bool | float | None
     jitter: Duration | None
+    refresh: Refresh | None
+    rewarm: int | None
     store_set_cookie: bool | None
     forward_targeted: bool | None
     cache_groups: bool | None
@@ -236,6 +238,8 @@ CHECKS: Final[dict[str, Callable[[Any, str], Any]]] = {
     "hard_timeout": _optional(seconds),
     "early": _named(checks.earliness),
     "jitter": _optional(checks.staleness),
+    "refresh": _named(checks.refreshing),
+    "rewarm": _named(checks.hottest),
     "store_set_cookie": _optional(checks.flag),
     "forward_targeted": _optional(checks.flag),
     "cache_groups": _named(checks.groups_flag),

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypedDict, Unpack
 from rcache.core import audit as audits
 from rcache.core import checks
 from rcache.core.audit import Audit
-from rcache.core.checks import Duration, KeyBy, TagSource
+from rcache.core.checks import Duration, KeyBy, Refresh, TagSource
 from rcache.core.configuration import MiddlewareSettings, checked, late_timeout, middleware_contradiction, nearest
 from rcache.core.errors import ConfigurationError
 from rcache.core.settings import seconds
@@ -47,6 +47,8 @@ class RuleSettings(TypedDict, total=False):
     early: bool | float | None
     jitter: Duration | None
     wait: Duration | None
+    refresh: Refresh | None
+    rewarm: int | None
     store_set_cookie: bool | None
     forward_targeted: bool | None
     cache_groups: bool | None
@@ -81,6 +83,8 @@ class Options:
     early: bool | float | None = None
     jitter: float | None = None
     wait: float | None = None
+    refresh: Refresh | None = None
+    rewarm: int | None = None
     store_set_cookie: bool | None = None
     forward_targeted: bool | None = None
     cache_groups: bool | None = None
@@ -140,6 +144,8 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "early": _optional(checks.earliness),
     "jitter": _optional(checks.staleness, "jitter"),
     "wait": _optional(checks.staleness, "wait"),
+    "refresh": _optional(checks.refreshing),
+    "rewarm": _optional(checks.hottest),
     "store_set_cookie": _optional(checks.flag, "store_set_cookie"),
     "forward_targeted": _optional(checks.flag, "forward_targeted"),
     "cache_groups": _optional(checks.groups_flag),
@@ -172,6 +178,8 @@ class Defaults:
     hard_timeout: float | None = None
     early: bool | float = False
     jitter: float = 0.0
+    refresh: Refresh = "web"
+    rewarm: int = 0
     store_set_cookie: bool = False
     forward_targeted: bool = True
     cache_groups: bool = False
@@ -211,6 +219,8 @@ def defaults(**settings: Unpack[MiddlewareSettings]) -> Defaults:
         hard_timeout=said.get("hard_timeout"),
         early=either("early", False),
         jitter=either("jitter", 0.0),
+        refresh=either("refresh", "web"),
+        rewarm=either("rewarm", 0),
         store_set_cookie=either("store_set_cookie", conformant),
         forward_targeted=either("forward_targeted", True),
         cache_groups=either("cache_groups", False),
