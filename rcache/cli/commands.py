@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 import rcache
-from rcache.cli import doctor, explain, pg, purge, queue, show, stats, tags, tail, top, worker
+from rcache.cli import doctor, explain, pg, purge, queue, show, stats, sweep, tags, tail, top, warm, worker
 from rcache.cli.main import CANNOT_WORK, DONE, TRACEBACK
 
-COMMANDS = (stats, top, tags, show, explain, purge, tail, doctor, pg, queue, worker)
+COMMANDS = (stats, top, tags, show, explain, purge, tail, doctor, warm, sweep, pg, queue, worker)
 
 
 def commands() -> Any:
