@@ -349,6 +349,7 @@ def test_what_contradicts_is_refused_with_the_remedy(settings: dict[str, Any], t
         {"auto": True, "default_ttl": 5},
         {"timeout": 2, "hard_timeout": 2},
         {"near": "fast"},  # an embedded cache is near already, and Redis is perhaps for production only
+        {"max_bytes": 2000, "max_body": 2000},
         {"max_bytes": 1000},  # nobody has said how long a body is
         {"url": "redis://127.0.0.1:1", "max_bytes": 1000, "max_body": 2000},
         {"deadline": 5, "purge_timeout": 1},

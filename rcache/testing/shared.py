@@ -232,9 +232,7 @@ class NearNode(NearStore):
         """The lease goes on from now, or from that many seconds later, if all of the log has been read."""
         shared, head = self.way.shared, self.way.shared.head
         sent = shared.clock.boottime() + ahead
-        if self.way.is_cut or head.number > self.near.tail:
-            return
-        if self.near.renew(head._replace(now=head.now + ahead), sent, shared.near_lease):
+        if not self.way.is_cut and self.near.renew(head._replace(now=head.now + ahead), sent, shared.near_lease):
             self._until = sent + shared.near_lease
 
     def _stop(self) -> None:

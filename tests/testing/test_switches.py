@@ -88,7 +88,7 @@ def test_an_applications_own_cache_is_embedded_and_empty_for_a_while():
     cache = Cache("redis://127.0.0.1:1", namespace="shop", max_body=100)
     client = TestClient(application(cache))
     clock = HandClock()
-    store, stats = cache.store, cache.stats
+    store, stats, heard = cache.store, cache.stats, cache.telemetry.heard
     for _ in range(2):
         with embedded(cache, clock) as same:
             assert same is cache
@@ -104,6 +104,7 @@ def test_an_applications_own_cache_is_embedded_and_empty_for_a_while():
             assert [node.near for node in asyncio.run(cache.inspector.nodes())] == [None]
     assert cache.store is store
     assert cache.stats is stats
+    assert cache.telemetry.heard == heard
     assert "rcache-telemetry" not in {thread.name for thread in threading.enumerate()}, "nobody is told of it"
     assert cache.is_open
     cache.close_sync()
