@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from inspect import iscoroutine
 from typing import Any, Final, Self
 
 
@@ -51,8 +52,16 @@ class CacheStatus:
 
 
 def cache_status(response: Any) -> CacheStatus:
-    """What the field says in a response of httpx, Starlette's and Django's clients, requests or aiohttp, or in pairs of fields."""
-    return CacheStatus.read(", ".join(_values(getattr(response, "headers", response))))
+    """What the field says in a response of httpx, Starlette's and Django's clients, requests or aiohttp, or in pairs of fields.
+
+    Raises TypeError for what is none of them.
+    """
+    headers = getattr(response, "headers", response)
+    if iscoroutine(response) or not isinstance(headers, Iterable):
+        kind = type(response).__name__
+        advice = "await it" if iscoroutine(response) else "hand in what the client returned"
+        raise TypeError(f"a {kind} is no response: {advice}")
+    return CacheStatus.read(", ".join(_values(headers)))
 
 
 def _values(headers: Any) -> Iterable[str]:

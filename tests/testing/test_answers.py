@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -27,6 +30,7 @@ from rcache.testing import (
     cache_status,
 )
 
+ROOT = Path(__file__).parents[2]
 PAIRS = {
     "hit": "rcache; hit; ttl=57",
     "stale": "rcache; hit; ttl=-3",
@@ -165,3 +169,21 @@ def test_the_cache_that_is_nearest_to_the_client_counts_and_others_do_not():
     assert CacheStatus.read("cdn; hit").is_hit is False
     assert CacheStatus.read("rcache; fwd=miss, rcache; hit; ttl=5").ttl == 5
     assert cache_status([("Cache-Status", "rcache; fwd=miss"), ("cache-status", "cdn; hit")]).forward == "miss"
+
+
+def test_what_is_no_response_is_refused_with_the_remedy():
+    async def get() -> None: ...
+
+    coroutine = get()
+    with pytest.raises(TypeError, match="a coroutine is no response: await it"):
+        assert_hit(coroutine)
+    coroutine.close()
+    with pytest.raises(TypeError, match="a int is no response: hand in what the client returned"):
+        assert_hit(200)
+
+
+def test_it_needs_no_package_but_rcache():
+    absent = "import sys\nfor name in ('pytest', 'httpx', 'fastapi'):\n    sys.modules[name] = None\n"
+    code = f"{absent}import rcache.testing as testing\nprint(all(hasattr(testing, each) for each in testing.__all__))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("True\n", "")
