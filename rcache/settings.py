@@ -281,7 +281,9 @@ def _shown(name: str, value: Any) -> Any:
         return shown_url(value)
     if callable(value):
         return f"{getattr(value, '__module__', '?')}:{getattr(value, '__qualname__', type(value).__name__)}"
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return list(value)
+    return value if value is None or isinstance(value, str | int | float) else repr(value)
 
 
 def _from_code(given: Mapping[str, Any]) -> dict[str, Said]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -22,6 +23,7 @@ from starlette.routing import Route
 
 import rcache
 from rcache import Cache, CacheMiddleware, ConfigurationError, Rule, Settings, cached
+from rcache.core.audit import Audit
 from rcache.core.configuration import CHECKS, CacheSettings, MiddlewareSettings, shown_url
 from rcache.environment import from_environment
 from rcache.settings import CACHE, DEFAULTS, MIDDLEWARE, NAMES
@@ -413,6 +415,8 @@ def test_rows_tell_every_setting_in_values_that_a_program_can_print():
     assert rows["key_by"].value == f"{__name__}:{whose.__qualname__}"
     assert (rows["vary"].value, rows["default_ttl"]) == (["a"], ("default_ttl", 300.0, "code"))
     assert rows["deadline"] == ("deadline", 0.05, "default")
+    told = Settings(audit=Audit(0.5), url=object(), query="declared").rows()
+    assert json.loads(json.dumps([row.value for row in told]))[0] == "<object>"
 
 
 # One home for each fact
