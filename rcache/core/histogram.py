@@ -18,11 +18,14 @@ def step_of(seconds: float) -> int:
     return bisect_left(BOUNDS, seconds)
 
 
+_NONE: Final = (0,) * STEPS
+
+
 @dataclass(frozen=True, slots=True)
 class Histogram:
     """How many answers fell in each step, and the seconds that they took together."""
 
-    counts: tuple[int, ...] = (0,) * STEPS
+    counts: tuple[int, ...] = _NONE
     seconds: float = 0.0
 
     @classmethod
@@ -57,10 +60,14 @@ class Histogram:
         return BOUNDS[-1] if self.count else None
 
     def __add__(self, other: Histogram) -> Histogram:
+        if other.counts == _NONE or self.counts == _NONE:  # most are: hits, or misses, are all there was
+            return self if other.counts == _NONE else other
         counts = tuple([one + two for one, two in zip(self.counts, other.counts, strict=True)])
         return Histogram(counts, self.seconds + other.seconds)
 
     def __sub__(self, other: Histogram) -> Histogram:
         """What came since `other`. Never below zero: counters that are read while they count may seem to go back."""
+        if self.counts == other.counts:
+            return Histogram()
         counts = tuple([max(0, one - two) for one, two in zip(self.counts, other.counts, strict=True)])
         return Histogram(counts, max(0.0, self.seconds - other.seconds))

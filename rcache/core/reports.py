@@ -28,6 +28,7 @@ MOST_ROUTES: Final = 20
 
 _OF: Final = "\x1f"  # between a route and what is counted of it; no path holds one
 _MICRO: Final = 1_000_000
+_NOTHING: Final = Counters()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,8 @@ def _counters(told: Mapping[str, int]) -> Counters:
 def busiest(routes: Sequence[RouteRow]) -> tuple[RouteRow, ...]:
     """Those with most requests, and the others together."""
     ranked = sorted(routes, key=lambda row: -row.counters.lookups)
-    rest = sum([row.counters for row in ranked[MOST_ROUTES:]], Counters())
-    return tuple(ranked[:MOST_ROUTES]) + ((RouteRow(OTHER_ROUTES, rest),) if ranked[MOST_ROUTES:] else ())
+    rest = [row.counters for row in ranked[MOST_ROUTES:] if row.counters != _NOTHING]
+    return tuple(ranked[:MOST_ROUTES]) + ((RouteRow(OTHER_ROUTES, sum(rest, Counters())),) if rest else ())
 
 
 # Nodes

@@ -60,6 +60,8 @@ class Telemetry:
         self._events: deque[tuple[float, Event]] = deque(maxlen=MOST_WAITING)
         self._told: dict[str, Counters] = {}  # by route
         self._purges_told = 0
+        self._counted = Counters()  # all that was told
+        self._busiest: tuple[RouteRow, ...] = ()
         self._lock = threading.Lock()
 
     def forget_parent(self) -> None:
@@ -106,8 +108,11 @@ class Telemetry:
 
     @property
     def row(self) -> NodeRow:
-        """This node."""
-        counters, standing = self.stats.counters, self._standing()
+        """This node, as it is at this moment."""
+        return self._row(self.stats.counters, busiest(self.stats.routes))
+
+    def _row(self, counters: Counters, routes: tuple[RouteRow, ...]) -> NodeRow:
+        standing = self._standing()
         return NodeRow(
             node=self.node,
             host=socket.gethostname(),
@@ -122,7 +127,7 @@ class Telemetry:
             is_down=standing.is_down,
             pending=standing.pending,
             counters=counters,
-            routes=busiest(self.stats.routes),
+            routes=routes,
         )
 
     def counted(self) -> tuple[Counters, tuple[RouteRow, ...]]:
@@ -140,6 +145,9 @@ class Telemetry:
                 if since != Counters():
                     rows.append(RouteRow(tally.route, since))
                     total += since
+        if rows or total.purges:
+            self._counted += total
+            self._busiest = busiest([RouteRow(*item) for item in told.items()])
         return total, busiest(rows)
 
     def hits(self) -> dict[tuple[Key, bytes], int]:
@@ -161,7 +169,7 @@ class Telemetry:
         hot = {_popular(key, variant): count for (key, variant), count in hits if count}
         now = self.clock.monotonic()
         events = [(max(0.0, now - at), event) for at, event in self.events()]
-        return Report(self.row, counters, routes, hot, events)
+        return Report(self._row(self._counted, self._busiest), counters, routes, hot, events)
 
 
 def described(change: Change) -> str:
