@@ -6,14 +6,16 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeVar
 
+import orjson
 from redis import exceptions as driver
 
 from rcache.core.errors import BackendError
 from rcache.core.history import Counted, moments, series
 from rcache.core.keys import RedisNames
-from rcache.core.reports import EVENTS, WINDOW, concerns, decode_event, decode_node, read_popular, unflat
+from rcache.core.reports import EVENTS, MOST_LISTED, WINDOW, concerns, decode_event, decode_node, read_popular, unflat
 from rcache.core.views import Event, Hot, NodeRow, Sample
 from rcache.stores.redis.board import ROW_LASTS, window_of
 from rcache.stores.redis.failures import translated
@@ -143,24 +145,42 @@ class RedisFleet:
         return found[:count]
 
     async def follow(self) -> AsyncIterator[Event]:
-        """What happens from now on."""
-        newest = await self._looking(
-            lambda: self._ask(("XREVRANGE", self._names.events, "+", "-", "COUNT", 1))[0] or []
-        )
-        position: bytes = newest[0][0] if newest else b"0-0"
+        """What happens from now on; holds and releases too, as the log has them: it does not tell who placed them."""
+        place = await self._looking(self._heads)
         while True:
-            records = await self._looking(lambda after=position: self._after(after))  # type: ignore[misc]
-            for record in records:
-                position = record[0]
-                event = _read_event(record)
-                if event is not None:
-                    yield event
-            if not records:
+            told, place = await self._looking(partial(self._after, place))
+            for event in told:
+                yield event
+            if not told:
                 await asyncio.sleep(PAUSE)
 
-    def _after(self, position: bytes) -> list[Any]:
-        reply = self._ask(("XREAD", "COUNT", PAGE, "STREAMS", self._names.events, position))[0]
-        return list(reply[0][1]) if reply else []
+    def _heads(self) -> _Place:
+        streams = (self._names.events, self._names.log)
+        newest = self._ask(*[("XREVRANGE", stream, "+", "-", "COUNT", 1) for stream in streams])
+        return _Place(*[records[0][0] if records else b"0-0" for records in newest])
+
+    def _after(self, place: _Place) -> tuple[list[Event], _Place]:
+        """What has come after that place, and the next one."""
+        events, log = [
+            reply[0][1] if reply else []
+            for reply in self._ask(
+                ("XREAD", "COUNT", PAGE, "STREAMS", self._names.events, place.events),
+                ("XREAD", "COUNT", PAGE, "STREAMS", self._names.log, place.log),
+            )
+        ]
+        now = self._time() if log else 0.0
+        told = [_read_event(record) for record in events] + [_read_hold(record, now) for record in log]
+        place = _Place(events[-1][0] if events else place.events, log[-1][0] if log else place.log)
+        if not log and _number(place.log) > _number(self._heads().log):  # it began anew
+            place = place._replace(log=b"0-0")
+        return [event for event in told if event is not None], place
+
+
+class _Place(NamedTuple):
+    """What was read last of each stream."""
+
+    events: bytes
+    log: bytes
 
 
 def usable(reply: Any) -> Any:
@@ -191,3 +211,20 @@ def _read_event(record: Sequence[Any]) -> Event | None:
         return decode_event(fields[b"event"], at=int(fields[b"at"]) / 1000)
     except (KeyError, ValueError, TypeError):
         return None
+
+
+def _read_hold(record: Sequence[Any], now: float) -> Event | None:
+    """What the log tells of a hold or its release; None for purges, of which their events tell more."""
+    try:
+        fields = dict(_pairs(record[1]))
+        kind: Any = fields[b"kind"].decode()
+        if kind not in ("hold", "release"):
+            return None
+        tags = [str(change[0]) for change in orjson.loads(fields[b"changes"])]
+        return Event(_number(record[0]), now, kind, tuple(tags[:MOST_LISTED]), len(tags), 0, "", "")
+    except (LookupError, ValueError, TypeError, UnicodeError):
+        return None
+
+
+def _number(identifier: bytes) -> int:
+    return int(identifier.partition(b"-")[0])

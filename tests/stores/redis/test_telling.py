@@ -20,6 +20,7 @@ from rcache.engine.telemetry import Standing, Telemetry
 from rcache.stores.redis import RedisStore
 from rcache.stores.redis import board as boards
 from rcache.stores.redis import inspector as inspecting
+from rcache.stores.redis.fleet import RedisFleet
 from rcache.stores.redis.rights import ALL
 from tests.servers import RedisServer
 from tests.support import PATIENCE, HandClock
@@ -229,3 +230,46 @@ async def test_a_large_cache_is_looked_through_in_slices(redis_server: RedisServ
     assert len(await inspector.largest()) < 60, "a sample"
     inspector.close()
     await store.aclose()
+
+
+async def test_who_follows_hears_of_holds_as_the_log_has_them_and_of_purges_once(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    cache = Cache(redis_server.url, namespace="telling-10")
+    assert isinstance(cache.store, RedisStore)
+    await fill(cache.store, Request())
+    follower = cache.inspector.follow()
+    heard: list[tuple[str, tuple[str, ...], str]] = []
+
+    async def follow() -> None:
+        async for event in follower:
+            heard.append((event.kind, event.tags, event.cause))
+            if event.kind == "purge":
+                return
+
+    began, heads = asyncio.Event(), RedisFleet._heads
+    loop = asyncio.get_running_loop()
+
+    def begin(fleet: RedisFleet) -> object:
+        place = heads(fleet)
+        loop.call_soon_threadsafe(began.set)
+        return place
+
+    monkeypatch.setattr(RedisFleet, "_heads", begin)
+    following = asyncio.ensure_future(follow())
+    async with asyncio.timeout(PATIENCE):
+        await began.wait()
+    with pytest.raises(ZeroDivisionError):
+        async with cache.writing("book:1"):
+            raise ZeroDivisionError
+    async with cache.writing("book:2"):
+        pass
+    async with asyncio.timeout(PATIENCE):
+        await following
+    assert sorted(heard) == [
+        ("hold", ("book:1",), ""),
+        ("hold", ("book:2",), ""),
+        ("purge", ("book:2",), "writing"),
+        ("release", ("book:1",), ""),
+    ]
+    await cache.close()
