@@ -327,11 +327,11 @@ JOB_END_LATE: Final = Message(
     "the end of a job could not be told yet",
     "nothing: it is tried again",
 )
-JOB_NOT_LISTED: Final = Message(
-    "job.not_listed",
+JOB_UNFOLLOWED: Final = Message(
+    "job.unfollowed",
     WARNING,
-    "the end of job %(job)s was not written down: %(error)s",
-    "nothing: it has run, and only the list of runs lacks it",
+    "what follows job %(job)s was not added: %(error)s",
+    "as store.down; run it by hand where it matters",
 )
 JOB_NOT_FIRED: Final = Message(
     "job.not_fired",

@@ -128,8 +128,14 @@ class MemoryQueue:
         finally:
             self._watchers.discard(wake)
             ending.cancel()
-            if under_way:
-                await asyncio.wait(under_way)
+            if not told.is_set():
+                _cancel(under_way)
+            try:
+                while under_way:
+                    await asyncio.wait(under_way)
+            except asyncio.CancelledError:
+                _cancel(under_way)
+                raise
 
     def _take(self, lane: Lane) -> _Waiting | None:
         with self._lock:
@@ -184,3 +190,9 @@ class MemoryQueue:
 
     async def aclose(self) -> None:
         """Nothing belongs to a loop. What waits goes on waiting."""
+
+
+def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    """Whoever serves was cancelled, too: what is under way begins anew with the next who serves."""
+    for task in tuple(tasks):
+        task.cancel()

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from rcache.clock import SystemClock
 from rcache.core.jobs import QueueView
+from rcache.core.keys import digest
 from rcache.queues.redis import open_queue
-from tests.servers import RedisServer
+from tests.servers import RedisServer, free_port
 
 ROOT = Path(__file__).parents[2]
 READY_WITHIN = 60.0
@@ -47,6 +48,12 @@ class Fleet:
             process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stderr=subprocess.DEVNULL)
             self.processes[process.pid] = process
         await self.until(lambda view: view.workers == len(self.processes))
+
+    def start_web(self) -> None:
+        """A web process more, which may take a moment until it serves."""
+        command = [sys.executable, "-m", "uvicorn", "tests.queues.application:app", "--port", str(free_port())]
+        process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stderr=subprocess.DEVNULL)
+        self.processes[process.pid] = process
 
     def kill(self, pid: int) -> None:
         """Ends one at once."""
@@ -84,9 +91,13 @@ class Fleet:
             client.set(f"{self.namespace}:gate", 1)
 
     async def ticks(self) -> list[int]:
-        """The seconds for which the schedule has fired, each as often as it has, of the last 100 runs."""
-        view = await self.queue.view()
-        return sorted(int(float(row.key.rpartition(":")[2])) for row in view.runs if row.name == "tick" and row.key)
+        """The seconds of the last minute for which the schedule has fired: each leaves its key behind."""
+        now = int(time.time())
+        keys = {second: f"tick:tick:every 1s:UTC:{second:.3f}" for second in range(now - 60, now + 1)}
+        with self.server.client() as client:
+            return [
+                second for second, key in keys.items() if client.exists(self.queue.names.apart(digest(key.encode())))
+            ]
 
     async def close(self) -> None:
         """Ends all."""

@@ -9,6 +9,7 @@ import pytest
 from rcache.core.errors import ConfigurationError
 from rcache.core.jobs import KEPT_ROWS, MAX_JOB, Job, UnknownJobError
 from tests.queues.support import Runs, seen, served
+from tests.support import PATIENCE
 
 
 def lane(view, name):
@@ -226,6 +227,30 @@ async def test_whoever_is_told_to_end_waits_for_what_is_under_way(queue):
     assert [job.name for job in runs.ended] == ["a"]
     view = await seen(queue, lambda view: view.counts["done"] == 1)
     assert (lane(view, "low").waiting, lane(view, "low").running) == (1, 0)
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+async def test_whoever_serves_and_is_cancelled_leaves_its_jobs_to_the_next(queue, is_told):
+    """A process that has to end does not wait for ever."""
+    runs, told = Runs(), asyncio.Event()
+    runs.gate.clear()
+    await queue.add(Job("a", key="k"))
+    await queue.add(Job("b", priority="high"))
+    serving = asyncio.create_task(queue.serve(runs, told, lanes=["low", "high"], concurrency=1, is_worker=True))
+    await runs.began(2)
+    if is_told:
+        told.set()
+        await asyncio.sleep(0.05)
+    serving.cancel()
+    await asyncio.wait([serving], timeout=PATIENCE)
+    assert serving.cancelled()
+    assert await queue.workers() == 0
+    runs.gate.set()
+    async with served(queue, runs):
+        view = await seen(queue, lambda view: view.counts["done"] == 2)
+
+    assert sorted(runs.names) == ["a", "a", "b", "b"]
+    assert view.counts["failed"] == 0
 
 
 async def test_workers_are_counted_while_they_serve(queue):

@@ -19,13 +19,12 @@ from importlib import resources
 from typing import Any, Final, Self, cast
 
 import orjson
-from anyio import CancelScope
+from anyio import CancelScope, current_time
 from streaq import Worker
 from streaq.constants import REDIS_GROUP
 from streaq.types import StreamMessage, Streaq, StreaqRetry
 
 from rcache import logs
-from rcache.core.errors import BackendError
 from rcache.core.jobs import Lane
 from rcache.queues.runs import Ended
 
@@ -57,7 +56,7 @@ class LaneWorker(Worker[None]):
         self,
         lane: Lane,
         carry_out: Callable[[str, int], Awaitable[Ended | None]],
-        may_begin: Callable[[], Awaitable[bool]],
+        may_begin: Callable[[], bool],
         ended: Callable[[Ended], Awaitable[None]],
         before_end: Callable[[Ended], Awaitable[None]],
         told: asyncio.Event,
@@ -91,6 +90,11 @@ class LaneWorker(Worker[None]):
             self._ends[context.task_id] = ended
             if ended.again is not None:
                 raise StreaqRetry(delay=timedelta(seconds=ended.again))
+
+    def relinquish(self) -> None:
+        """Cancels what is under way: it begins anew, here or elsewhere."""
+        for scope in self._cancel_scopes.values():
+            scope.deadline = current_time()  # of all ways to end a job the one that streaq takes for "run it again"
 
     # What streaq's Worker does, done so that it lasts
 
@@ -133,22 +137,14 @@ class LaneWorker(Worker[None]):
     async def run_task(self, msg: StreamMessage) -> None:
         """Runs one, where its lane is not paused; one whose end could not be told comes back."""
         try:
-            await self._allowed()
+            while not self._may_begin():  # noqa: ASYNC110 (what is paused is looked up now and then)
+                await asyncio.sleep(PAUSE / 5)
             await super().run_task(msg)
         except Exception as error:
             logs.JOB_END_UNTOLD.tell(error=str(error))
         finally:
             self._held.discard(msg.message_id)
             self._ends.pop(msg.task_id, None)
-
-    async def _allowed(self) -> None:
-        while True:
-            try:
-                if await self._may_begin():
-                    return
-            except BackendError as error:
-                logs.QUEUE_NOT_ASKED.tell(exc_info=error, what="whether a lane is paused")
-            await asyncio.sleep(PAUSE)
 
     async def finish_task(self, msg: StreamMessage, *arguments: Any, **named: Any) -> None:
         """Tells the end, for some seconds also where Redis has to come back first."""

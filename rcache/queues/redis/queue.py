@@ -21,12 +21,10 @@ from rcache.core.errors import BackendError
 from rcache.core.jobs import (
     KEPT_ROWS,
     LANES,
-    OUTCOMES,
     Job,
     Lane,
     LaneRow,
     QueueView,
-    RunRow,
     Ticket,
     decode_ticket,
     encode_ticket,
@@ -34,6 +32,7 @@ from rcache.core.jobs import (
 from rcache.core.keys import RedisNames, digest
 from rcache.queues.redis.entry import entry
 from rcache.queues.redis.lane import NAME, PAUSE, LaneWorker, dumps, prepare
+from rcache.queues.redis.ledger import Ledger, read_counts, read_row
 from rcache.queues.runs import Ended, Run, carry_out, this_node
 from rcache.stores.redis.urls import Place
 
@@ -45,9 +44,14 @@ TIMEOUT: Final = 10.0
 PATIENCE: Final = 2.0
 """Seconds for which it is tried again where connections turn out to be dead: as long as a server takes to restart."""
 
-BEAT: Final = 1.0
+LOOK: Final = 0.25
+"""Seconds between two looks of a process that serves: what is paused, and what it has to tell."""
+
+BEAT: Final = 4  # looks between two words of a worker that it lives
 ALIVE: Final = 5.0
-"""Seconds for which a worker counts that has said nothing more; it says something every BEAT."""
+"""Seconds for which a worker counts that has said nothing more."""
+
+FORGET: Final = 2400  # looks between two searches for names of processes that are gone
 
 LOOKED_AT: Final = 500
 """Messages that are looked at for a view, however many there are."""
@@ -72,6 +76,8 @@ class RedisQueue:
         self._place = place
         self._clock = clock
         self.names = RedisNames(namespace)
+        self._paused: set[str] | None = None  # lanes; None: nobody has looked yet
+        self._ledger = Ledger(self.names)
         self._desks: dict[asyncio.AbstractEventLoop, _Desk] = {}
 
     def __repr__(self) -> str:
@@ -108,6 +114,7 @@ class RedisQueue:
     async def pause(self, lane: Lane | None = None) -> None:
         """As `Queue.pause`."""
         await self._ask(lambda desk: desk.redis.sadd(self.names.paused, _chosen(lane)))
+        await asyncio.sleep(2 * LOOK)  # by then everybody who serves has seen it
 
     async def resume(self, lane: Lane | None = None) -> None:
         """As `Queue.resume`."""
@@ -150,13 +157,12 @@ class RedisQueue:
             oldest = 0.0 if first is None else max(0.0, now - int(first["enqueue_time"]) / 1000)
             rows.append(LaneRow(lane, max(0, await length - busy), await later, busy, oldest, lane in stopped))
         counted = await counts
-        numbers = {outcome: int(counted.get(outcome, 0)) for outcome in OUTCOMES}
         return QueueView(
             tuple(rows),
             int(str(await workers)),
-            numbers,
-            tuple(map(_row, await failures)),
-            tuple(map(_row, await runs)),
+            read_counts(counted),
+            tuple(map(read_row, await failures)),
+            tuple(map(read_row, await runs)),
         )
 
     # Serving
@@ -166,10 +172,11 @@ class RedisQueue:
     ) -> None:
         """As `Queue.serve`."""
         async with asyncio.TaskGroup() as group:
-            beating = group.create_task(self._beat(is_worker))
-            serving = [group.create_task(self._serve(lane, run, told, concurrency)) for lane in lanes]
-            await asyncio.wait(serving)
-            beating.cancel()
+            attending = group.create_task(self._attend(is_worker))
+            async with asyncio.TaskGroup() as serving:
+                for lane in lanes:
+                    serving.create_task(self._serve(lane, run, told, concurrency))
+            attending.cancel()
 
     async def _serve(self, lane: Lane, run: Run, told: asyncio.Event, concurrency: int) -> None:
         async def carried_out(text: str, attempt: int) -> Ended | None:
@@ -182,14 +189,11 @@ class RedisQueue:
                 return None
             return await carry_out(run, ticket, attempt, self._clock)
 
-        async def may_begin() -> bool:
-            return not await self._ask(lambda desk: desk.redis.sismember(self.names.paused, lane))
-
         while not told.is_set():
             worker = LaneWorker(
                 lane,
                 carried_out,
-                may_begin,
+                lambda: self._paused is not None and lane not in self._paused,
                 self._tell,
                 self._keep_apart,
                 told,
@@ -199,7 +203,7 @@ class RedisQueue:
                 **await entry(self._place),
             )
             try:
-                await worker.run_async()
+                await _lasting(worker)
             except Exception as error:
                 if told.is_set():
                     logs.QUEUE_DISORDER.tell(exc_info=error, lane=lane)
@@ -220,39 +224,32 @@ class RedisQueue:
 
     async def _tell(self, ended: Ended) -> None:
         """After its key is free: what became of it, and what follows."""
-        try:
-            await self._ask(lambda desk: self._write(desk, ended.row))
-            if ended.follow is not None:
+        self._ledger.note(ended.row)
+        if ended.follow is not None:
+            try:
                 await self.add(ended.follow)
-        except BackendError as error:
-            logs.JOB_NOT_LISTED.tell(job=ended.row.name, error=str(error))
+            except BackendError as error:
+                logs.JOB_UNFOLLOWED.tell(job=ended.row.name, error=str(error))
 
-    async def _write(self, desk: Worker[None], row: RunRow) -> None:
-        text = dumps(
-            (row.name, row.key, row.lane, row.ended, row.seconds, row.attempt, row.outcome, row.error, row.node)
-        )
-        lists = [self.names.runs] if row.outcome == "done" else [self.names.runs, self.names.failures]
-        async with desk.redis.pipeline(transaction=False) as pipe:
-            pipe.hincrby(self.names.counts, row.outcome, 1)
-            for name in lists:
-                pipe.lpush(name, [text])
-                pipe.ltrim(name, 0, KEPT_ROWS - 1)
-
-    async def _beat(self, is_worker: bool) -> None:
+    async def _attend(self, is_worker: bool) -> None:
+        """What a process that serves does beside: looks what is paused, tells that it lives and what became of its jobs."""
         me = f"{this_node()}#{secrets.token_hex(4)}"
-        beats = 0
+        looks = 0
         try:
             while True:
                 with contextlib.suppress(BackendError):
-                    if is_worker:
+                    self._paused = await self._ask(lambda desk: desk.redis.smembers(self.names.paused))
+                    await self._ask(self._ledger.write)
+                    if is_worker and looks % BEAT == 0:
                         await self._ask(lambda desk: desk.redis.eval(_BEAT, [self.names.workers], [me, ALIVE]))
-                    if beats % 600 == 0:
+                    if looks % FORGET == 0:
                         await self._ask(_forget_consumers)
-                beats += 1
-                await asyncio.sleep(BEAT)
+                looks += 1
+                await asyncio.sleep(LOOK)
         finally:
-            if is_worker:
-                with contextlib.suppress(BackendError):
+            with contextlib.suppress(BackendError):
+                await self._ask(self._ledger.write)
+                if is_worker:
                     await self._ask(lambda desk: desk.redis.zrem(self.names.workers, [me]))
 
     # The way to Redis
@@ -322,6 +319,19 @@ class _Desk:
             self._holder.cancel()
 
 
+async def _lasting(worker: LaneWorker) -> None:
+    """Until the worker has ended. What is under way is shielded from a cancellation, and is given back here."""
+    running = asyncio.create_task(worker.run_async())
+    try:
+        await asyncio.wait([running])
+    except asyncio.CancelledError:
+        worker.relinquish()
+        running.cancel()
+        await asyncio.wait([running], timeout=PATIENCE)
+        raise
+    running.result()
+
+
 async def _answered(desk: _Desk, question: Callable[[Worker[None]], Awaitable[T]]) -> T:
     """What it says, asked again for a while where connections are dead; after a restart the server lacks streaq's functions."""
     loop = asyncio.get_running_loop()
@@ -353,10 +363,6 @@ async def _forget_consumers(desk: Worker[None]) -> None:
 
 def _chosen(lane: Lane | None) -> list[str]:
     return list(LANES) if lane is None else [lane]
-
-
-def _row(text: str) -> RunRow:
-    return RunRow(*orjson.loads(text))
 
 
 def _told_by(error: BaseException) -> str:
