@@ -21,7 +21,20 @@ from rcache.asgi.inquiry import Inquiry
 from rcache.asgi.plan import Plan
 from rcache.asgi.replay import replay
 from rcache.cache import Cache
-from rcache.core.audit import MOST_DIFFERENCES, Answer, Audit, Difference, differences, is_telling
+from rcache.core.audit import (
+    EXCUSED,
+    FAILED,
+    MOST_DIFFERENCES,
+    SAME,
+    STALE,
+    UNSTEADY,
+    Answer,
+    Audit,
+    Difference,
+    Outcome,
+    differences,
+    is_telling,
+)
 from rcache.core.changes import without_families
 from rcache.core.coding import decode
 from rcache.core.entry import Entry, Found
@@ -33,7 +46,6 @@ from rcache.core.storing import may_store, stored_headers
 from rcache.core.tags import listed
 from rcache.core.validation import unconditional
 from rcache.current import RequestScope, gathering, request_scope
-from rcache.engine.audits import EXCUSED, FAILED, SAME, STALE, UNSTEADY, Outcome
 from rcache.engine.reading import WROTE
 from rcache.ports import Budget, Facts
 from rcache.signals import audit_difference, audited, notify
@@ -130,14 +142,14 @@ class _Run:
         self._url = scope["path"] + (f"?{query}" if query else "")
 
     async def __call__(self) -> None:
-        cache, route, observer = self._cache, self._plan.tally.route, self._cache.observer
-        run = self._outcome()
+        cache, tally, observer = self._cache, self._plan.tally, self._cache.observer
+        route, run = tally.route, self._outcome()
         try:
             outcome = await (run if observer is None else observer.watch("audit", route, run, _facts))
         except Exception:
             outcome = FAILED
             logs.AUDIT_FAILED.tell(url=self._url, exc_info=True)
-        cache.audits.note(route, outcome)
+        tally.audited[outcome] += 1
         if audited.receivers:
             notify(audited, cache, url=self._url, route=route, outcome=outcome)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
@@ -38,6 +38,17 @@ VALIDATORS: Final = frozenset((b"etag", b"last-modified", b"content-digest", b"r
 
 PASSING: Final = frozenset((408, 425, 429))
 """Statuses, beside those of failures (5xx), that speak of this request alone."""
+
+
+Outcome = Literal["same", "stale", "excused", "unsteady", "failed"]
+"""How an audit ends."""
+
+SAME: Final = "same"  # the application gives what was served
+STALE: Final = "stale"  # it gives something else, and nothing had purged what was served
+EXCUSED: Final = "excused"  # it gave something else, and by then the entry was purged, held, or replaced
+UNSTEADY: Final = "unsteady"  # asked twice, it gave two answers
+FAILED: Final = "failed"  # it gave no answer that tells anything
+OUTCOMES: Final[tuple[Outcome, ...]] = (SAME, STALE, EXCUSED, UNSTEADY, FAILED)
 
 
 class Answer(NamedTuple):

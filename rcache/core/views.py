@@ -35,6 +35,11 @@ class Counters:
     purges: int = 0  # of the whole node alone, not by route
     outages: int = 0  # trips that failed or took too long
     seconds: float = 0.0  # that the misses took together
+    audits_same: int = 0  # hits that the application answered as well: it gives what was served
+    audits_stale: int = 0  # it gives something else, and nothing had purged what was served
+    audits_excused: int = 0  # it gave something else, and by then the entry was purged, held, or replaced
+    audits_unsteady: int = 0  # asked twice, it gave two answers
+    audits_failed: int = 0  # it gave no answer that tells anything
     size: int = 0  # bytes of bodies that hits had, sent or not; of many hits a second an estimate
     hit_times: Histogram = NO_TIMES  # of many hits a second a sample, weighted: its count may lag behind the hits
     stale_times: Histogram = NO_TIMES
@@ -50,6 +55,18 @@ class Counters:
     def ratio(self) -> float | None:
         """The part of them that the store answered, fresh or stale; None where there were none."""
         return (self.hits + self.stale) / self.lookups if self.lookups else None
+
+    @property
+    def audits(self) -> int:
+        """Hits that were audited, each of which ended in one way."""
+        judged = self.audits_same + self.audits_stale + self.audits_excused
+        return judged + self.audits_unsteady + self.audits_failed
+
+    @property
+    def stale_rate(self) -> float | None:
+        """The part of hits that were stale, of those audited that could be judged; None where none could."""
+        judged = self.audits_same + self.audits_stale + self.audits_excused
+        return self.audits_stale / judged if judged else None
 
     def __add__(self, other: Counters) -> Counters:
         return Counters(*[getattr(self, name) + getattr(other, name) for name in COUNTED])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final, Literal, Protocol
 
 from rcache.clock import Clock
+from rcache.core.audit import OUTCOMES as AUDITED
 from rcache.core.histogram import STEPS, Histogram, step_of
 from rcache.core.keys import Key
 from rcache.core.views import OTHER_ROUTES, Counters, RouteRow
@@ -81,6 +82,7 @@ class Tally:
         "_step",
         "_times",
         "_unsettled",
+        "audited",
         "collapsed",
         "left",
         "misses",
@@ -106,6 +108,7 @@ class Tally:
         self._goal = 1  # how many hits there are then
         self.stale = self.misses = self.passes = 0
         self.collapsed = self.stores = self.refusals = self.outages = self.size = 0
+        self.audited = dict.fromkeys(AUDITED, 0)  # how many audits ended so
         self._known = 0  # hits that those which were looked at speak for
         self._second = 0.0  # when the second began in which so many were looked at
         self._looked = 0
@@ -152,6 +155,7 @@ class Tally:
         return (
             (self.hits - self._unsettled, self.stale, self.misses, self.passes)
             == (former.hits, former.stale, former.misses, former.passes)
+            and sum(self.audited.values()) == former.audits
         ) and (self.stores, self.refusals, self.outages) == (former.stores, former.refusals, former.outages)
 
     @property
@@ -167,6 +171,11 @@ class Tally:
             stores=self.stores,
             refusals=self.refusals,
             outages=self.outages,
+            audits_same=self.audited["same"],
+            audits_stale=self.audited["stale"],
+            audits_excused=self.audited["excused"],
+            audits_unsteady=self.audited["unsteady"],
+            audits_failed=self.audited["failed"],
             seconds=times["misses"].seconds,
             size=self.size,
             hit_times=times["hits"].view,

@@ -7,13 +7,13 @@ anything else that a request brings along.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, Self
 
 from rcache.cache import Cache
+from rcache.core.audit import OUTCOMES as AUDITED
 from rcache.core.histogram import Histogram
 from rcache.core.views import Counters, NodeRow
-from rcache.engine.audits import AuditCounts
 
 OUTCOMES: Final = {"hit": "hits", "stale": "stale", "miss": "misses", "pass": "passes"}
 """How a request to a rule ends, in each of them once, and the counter of it."""
@@ -31,7 +31,6 @@ class Snapshot:
     purges: int
     pending: int
     is_down: bool
-    audits: Mapping[str, AuditCounts] = field(default_factory=dict)
     near_entries: int | None = None
     near_bytes: int = 0
 
@@ -44,7 +43,6 @@ class Snapshot:
             purges=cache.stats.purges,
             pending=len(cache.journal.waiting),
             is_down=cache.store.is_down,
-            audits=dict(cache.audits.routes),
             near_entries=None if near is None else len(near),
             near_bytes=0 if near is None else near.used_bytes,
         )
@@ -94,8 +92,12 @@ def _stores(now: Snapshot) -> Iterable[Value]:
 
 
 def _audits(now: Snapshot) -> Iterable[Value]:
-    ends = [each.name for each in fields(AuditCounts)]
-    return [Value((route, end), getattr(counts, end)) for route, counts in now.audits.items() for end in ends]
+    return [
+        Value((route, end), getattr(counters, f"audits_{end}"))
+        for route, counters in now.routes.items()
+        if counters.audits
+        for end in AUDITED
+    ]
 
 
 def _near(name: Literal["near_entries", "near_bytes"]) -> Callable[[Snapshot], Iterable[Value]]:
