@@ -8,7 +8,7 @@ RUN := .venv/bin/python -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo serve test lint redis-server postgresql mariadb wrk long chaos soak fleet bench docs release-check clean
+.PHONY: help demo serve test lint redis-server postgresql mariadb chromium wrk long chaos soak fleet bench docs pictures release-check clean
 
 help:
 	@echo "make demo    see it work: a shop, its cache, and a story in the terminal"
@@ -20,6 +20,7 @@ help:
 	@echo "make fleet   how many nodes one log carries (minutes)"
 	@echo "make bench   how fast it is, beside a bare application and other caches"
 	@echo "make docs    the documentation as a site, in site/"
+	@echo "make pictures  take the pictures of the dashboard anew, in docs/images (minutes)"
 	@echo "make release-check   build what would be released, and run the README's first application from it alone"
 	@echo "make lint    lint, types and floors alone"
 	@echo "make clean   remove the environment and everything made here"
@@ -32,7 +33,7 @@ serve: .venv/demo.installed
 	@$(RUN) uvicorn --factory examples.shop.app:create_app --port $(PORT)
 
 # Tests wait more than they compute, so there are more workers than a small machine has processors.
-test: redis-server postgresql mariadb lint
+test: redis-server postgresql mariadb chromium lint
 	$(RUN) pytest -m "not long" -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/dev.installed
@@ -41,7 +42,7 @@ lint: .venv/dev.installed
 	$(RUN) mypy
 	.venv/bin/lint-imports
 
-long: redis-server postgresql mariadb .venv/bench.installed
+long: redis-server postgresql mariadb chromium .venv/bench.installed
 	$(RUN) pytest -m long --hypothesis-profile=random
 	$(RUN) tests.integrations.sqlalchemy
 	$(RUN) tests.chaos --anew
@@ -64,6 +65,9 @@ docs: .venv/dev.installed
 	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet
 	@echo "The documentation is in site/: open site/index.html"
 
+pictures: redis-server chromium .venv/dev.installed
+	@$(RUN) tests.browser.pictures
+
 release-check: .venv/dev.installed
 	@$(RUN) scripts.release_check $(INTERPRETERS)
 
@@ -75,6 +79,9 @@ postgresql:
 
 mariadb:
 	@scripts/require mariadbd mariadb-server mariadb-server
+
+chromium:
+	@scripts/require chromium chromium chromium
 
 wrk:
 	@scripts/require wrk wrk wrk

@@ -6,6 +6,8 @@
 By hand: the same two commands in two terminals, with the ports 8001 and 8002:
 
     RCACHE_URL=redis://127.0.0.1:6379 NODES_DATABASE=/tmp/wiki.sqlite3 uvicorn examples.two_nodes.app:app --port 8001
+
+With NODES_PASSWORD=... as well, http://127.0.0.1:8001/_rcache shows the cache of both to the user "operator".
 """
 
 from __future__ import annotations
