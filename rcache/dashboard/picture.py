@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
-MOST_TAGS: Final = 40
-"""Tags that one picture shows."""
+MOST_TAGS: Final = 16
+"""Tags that one picture shows: with more it would be higher than a screen."""
 
 BOX: Final = 46  # height of a box
 GAP: Final = 14
+STEP: Final = BOX + GAP
 COLUMNS: Final = ((0, 200), (270, 290), (630, 190))
 """Where the boxes of entry, tags and tables begin, and how wide they are."""
 
@@ -20,6 +21,7 @@ WIDTH: Final = 820
 LETTERS: Final = (25, 37, 27)
 """Letters of a line that have room in the boxes of each column."""
 
+_DIGITS: Final = re.compile(r"(\d+)")
 _DIGEST: Final = re.compile(r"~[0-9a-f]{10}\Z")
 
 
@@ -88,27 +90,41 @@ def _split(tag: str) -> tuple[str, str, str]:
 
 
 def picture(url: str, label: str, tags: Sequence[str]) -> Picture:
-    """The entry's, with as many tags as it has room for, those of one table together."""
-    readings = sorted([read(tag) for tag in tags], key=lambda reading: (reading.table, reading.tag))
-    shown = readings[:MOST_TAGS]
-    tables: dict[str, list[int]] = {}
-    for place, reading in enumerate(shown):
-        tables.setdefault(reading.table, []).append(place)
-    height = max(1, len(shown)) * (BOX + GAP) - GAP
-    boxes = [_box("entry", 0, (height - BOX) / 2, label, url, url)]
-    curves = []
-    for place, reading in enumerate(shown):
-        boxes.append(
-            _box(
-                "tag", 1, place * (BOX + GAP), reading.tag, reading.text, f"{reading.tag}: {reading.text}", reading.tag
-            )
-        )
-        curves.append(_curve(0, (height - BOX) / 2, 1, place * (BOX + GAP)))
-    for table, places in tables.items():
-        y = sum(places) / len(places) * (BOX + GAP)
-        boxes.append(_box("table", 2, y, table, _kinds([shown[place] for place in places]), table, table))
-        curves += [_curve(1, place * (BOX + GAP), 2, y) for place in places]
-    return Picture(height, tuple(boxes), tuple(curves), tuple(readings), len(readings) - len(shown))
+    """The entry's, with as many tags as it has room for, of each table some, and those of one together."""
+    readings = sorted([read(tag) for tag in tags], key=lambda reading: (reading.table, _natural(reading.tag)))
+    groups: dict[str, list[Reading]] = {}
+    for reading in readings:
+        groups.setdefault(reading.table, []).append(reading)
+    drawn = _shared_out({table: len(group) for table, group in groups.items()})
+    height = max(1, sum(drawn.values())) * STEP - GAP
+    middle = (height - BOX) / 2
+    boxes, curves, place = [_box("entry", 0, middle, label, url, url)], [], 0
+    for table, count in drawn.items():
+        places = range(place, place + count)
+        y = (place + (count - 1) / 2) * STEP
+        for each, reading in zip(places, groups[table], strict=False):
+            full = f"{reading.tag}: {reading.text}"
+            boxes.append(_box("tag", 1, each * STEP, reading.tag, reading.text, full, reading.tag))
+            curves += [_curve(0, middle, 1, each * STEP), _curve(1, each * STEP, 2, y)]
+        boxes.append(_box("table", 2, y, table, _kinds(groups[table]), table))
+        place += count
+    return Picture(height, tuple(boxes), tuple(curves), tuple(readings), len(readings) - place)
+
+
+def _shared_out(counts: Mapping[str, int]) -> dict[str, int]:
+    """How many tags of each table are drawn: one of each in turn, while there is room."""
+    drawn: dict[str, int] = {}
+    left = MOST_TAGS
+    while left > 0 and (open_ones := [table for table, count in counts.items() if drawn.get(table, 0) < count]):
+        for table in open_ones[:left]:
+            drawn[table] = drawn.get(table, 0) + 1
+        left -= len(open_ones)
+    return drawn
+
+
+def _natural(tag: str) -> list[tuple[int, str]]:
+    """`book:9` before `book:10`."""
+    return [(len(piece) if piece.isdecimal() else 0, piece) for piece in _DIGITS.split(tag)]
 
 
 _COUNTED: Final = (("row", "rows"), ("query", "queries"), ("values", "values"))
