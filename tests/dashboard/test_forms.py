@@ -52,7 +52,7 @@ async def test_a_soft_purge_is_soft(site, cache):
     cookie, token = await form_of(site, "book")
     sent = await send(site, [*HERE, ("cookie", cookie)], token=token, tag="book", soft="yes", confirm="yes")
 
-    assert "became stale" in sent.text
+    assert "is stale from now on" in sent.text
     assert [event.kind for event in await cache.inspector.events()] == ["soft-purge"]
 
 
