@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final, NamedTuple, TypeVar
 
+from rcache import logs
 from rcache.core.checks import staleness
 from rcache.core.errors import ConfigurationError
 from rcache.core.jobs import Lane
@@ -14,8 +14,6 @@ from rcache.core.recipe import recipe_for
 from rcache.current import current_cache
 from rcache.engine.lists import recipes, says
 from rcache.jobs import scheduled
-
-logger = logging.getLogger("rcache")
 
 F = TypeVar("F", bound=Callable[[], Any])
 
@@ -98,4 +96,4 @@ async def _keep_warm(listed: WarmList) -> None:
         recipes(listed.source, base=listed.base, left_out=says(listed.name)), left=listed.ahead
     )
     told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "nothing"
-    logger.info("the warm list %s: %s", listed.name, told)
+    logs.LIST_WARMED.tell(list=listed.name, counts=told)

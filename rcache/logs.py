@@ -226,6 +226,72 @@ UNFAMILIAR: Final = Message(
     "use a version of SQLAlchemy that this rcache names, or a newer rcache",
 )
 
+# Warming
+
+RENDER_FAILED: Final = Message(
+    "render.failed",
+    WARNING,
+    "%(url)s could not be rendered: %(error)s",
+    "correct the application: a client would have got the same failure",
+)
+RENDER_UNFORESEEN: Final = Message(
+    "render.unforeseen",
+    ERROR,
+    "a render has failed",
+    "report it, with the traceback that is attached",
+)
+REWARM_FAILED: Final = Message(
+    "rewarm.failed",
+    ERROR,
+    "what was purged could not be made again",
+    "see the traceback that is attached; a request makes it",
+)
+SWEPT_UNTOLD: Final = Message(
+    "rewarm.untold",
+    ERROR,
+    "what was purged could not be told",
+    "see the traceback that is attached; a request makes it",
+)
+NOT_WARMED: Final = Message(
+    "warm.failed",
+    ERROR,
+    "what was to be made is not",
+    "see the traceback that is attached; a request makes it",
+)
+WARM_LATE: Final = Message(
+    "warm.late",
+    DEBUG,
+    "%(what)s: %(error)s",
+    "nothing: as store.down, and a request makes what is not made",
+)
+LIST_LEAVES_OUT: Final = Message(
+    "warm.left_out",
+    WARNING,
+    "the warm list %(list)s leaves out: %(reason)s",
+    "correct the list",
+)
+LIST_WARMED: Final = Message(
+    "warm.done",
+    INFO,
+    "the warm list %(list)s: %(counts)s",
+    "nothing: it says how many were made, and how many were there",
+)
+
+# The dashboard
+
+DASHBOARD_CLOSED: Final = Message(
+    "dashboard.closed",
+    WARNING,
+    "the dashboard is closed to everybody: dashboard(cache, access=...) says who may look",
+    "what it says",
+)
+DASHBOARD_UNCLEAR: Final = Message(
+    "dashboard.unclear",
+    ERROR,
+    "a check of the dashboard returned a %(type)s, not a bool: it stays closed",
+    "return True or False, not the user",
+)
+
 # Nodes and their store
 
 STORE_DOWN: Final = Message(

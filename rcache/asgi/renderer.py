@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Scope
 
+from rcache import logs
 from rcache.asgi.bodies import Reread
 from rcache.asgi.errand import SEEN
 from rcache.asgi.fill import never
 from rcache.asgi.rendition import Outcome, Wish
 from rcache.core.recipe import Recipe
-
-logger = logging.getLogger("rcache")
 
 MOST_RUNS: Final = 3
 """Runs of one render: what is purged all the time would be made all the time."""
@@ -64,7 +62,7 @@ class Renderer:
             raise
         except Exception as error:
             # Middlewares of the application may have answered for it, and raise all the same.
-            logger.warning("%s could not be rendered: %s: %s", recipe.url, type(error).__name__, error)
+            logs.RENDER_FAILED.tell(url=recipe.url, error=f"{type(error).__name__}: {error}")
             return Rendered("failed", f"{type(error).__name__}: {error}")
         return Rendered(wish.outcome, wish.detail)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
@@ -12,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from rcache import logs
 from rcache.asgi.decorator import cached
 from rcache.cache import Cache
 from rcache.core.errors import BackendError, ConfigurationError
@@ -22,8 +22,6 @@ from rcache.dashboard.pages import Pages
 from rcache.dashboard.purging import Purging
 from rcache.dashboard.stream import Stream
 from rcache.dashboard.view import View
-
-logger = logging.getLogger("rcache")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -56,7 +54,7 @@ def dashboard(
         if check is not None and not callable(check):
             raise ConfigurationError(f"{setting}={check!r} must be a function of the request that returns a bool")
     if access is None:
-        logger.warning("the dashboard is closed to everybody: dashboard(cache, access=...) says who may look")
+        logs.DASHBOARD_CLOSED.tell()
     view = View(cache, name, may_purge, may_see_private)
     return Door(_application(view), access, view)
 

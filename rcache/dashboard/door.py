@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
@@ -15,12 +14,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rcache import logs
 from rcache.core.checks import is_async
 
 if TYPE_CHECKING:
     from rcache.dashboard.view import View
-
-logger = logging.getLogger("rcache")
 
 Check = Callable[[Request], bool | Response | Awaitable[bool | Response]]
 """A function of the request, sync or async. True opens; a response is sent instead of the page; anything else closes."""
@@ -88,5 +86,5 @@ async def verdict(check: Check | None, request: Request) -> bool | Response:
     if isinstance(answer, bool | Response):
         return answer
     # Not its truth: a user object, or an error page, would open the door.
-    logger.error("a check of the dashboard returned a %s, not a bool: it stays closed", type(answer).__name__)
+    logs.DASHBOARD_UNCLEAR.tell(type=type(answer).__name__)
     return False

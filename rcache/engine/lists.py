@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
 
+from rcache import logs
 from rcache.core.recipe import Recipe, recipe_for
-
-logger = logging.getLogger("rcache")
 
 MOST: Final = 100_000
 """URLs of one list; what is beyond them is left out, and said."""
@@ -80,7 +78,7 @@ def _recipe(listed: Any, base: str | None) -> Recipe:
 
 def says(name: str) -> Callable[[str], None]:
     """Logs what a list leaves out."""
-    return lambda why: logger.warning("the warm list %s leaves out: %s", name, why)
+    return lambda why: logs.LIST_LEAVES_OUT.tell(list=name, reason=why)
 
 
 async def warm_up(

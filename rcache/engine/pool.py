@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from heapq import heappop, heappush, nsmallest
 from typing import Final
 
-logger = logging.getLogger("rcache")
+from rcache import logs
 
 AT_ONCE: Final = 4
 """Renders under way in one event loop: requests have a process to themselves but for these."""
@@ -61,7 +60,7 @@ class Pool:
         try:
             await work()
         except Exception:
-            logger.exception("a render has failed")
+            logs.RENDER_UNFORESEEN.tell(exc_info=True)
 
     def _ended(self, key: str) -> None:
         del self._running[key]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from heapq import heappush, heappushpop
 from typing import Final, NamedTuple
 
+from rcache import logs
 from rcache.core.keys import Carrier
 from rcache.core.recipe import Recipe, recipe_of
-
-logger = logging.getLogger("rcache")
 
 QUIET: Final = 0.1
 """Seconds without a purge after which those before are acted on: of a storm each page is made once."""
@@ -88,7 +86,7 @@ class Rewarmer:
                     await self._hand_over(self._taken(None if is_quiet else self._latest))
                     began = loop.time()
         except Exception:
-            logger.exception("what was purged could not be made again")
+            logs.REWARM_FAILED.tell(exc_info=True)
         finally:
             self._task = None
 

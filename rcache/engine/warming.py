@@ -6,7 +6,6 @@ An application comes in through what it attaches: a middleware that can render, 
 from __future__ import annotations
 
 import asyncio
-import logging
 import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -14,6 +13,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol, cast
 
+from rcache import logs
 from rcache.clock import Clock
 from rcache.core.errors import BackendError, ConfigurationError
 from rcache.core.jobs import Job, Lane
@@ -24,8 +24,6 @@ from rcache.engine.near_store import NearStore
 from rcache.engine.pool import Pool
 from rcache.engine.rewarm import Hot, Rewarmer, Wanted
 from rcache.ports import Queue, Store, Sweeps
-
-logger = logging.getLogger("rcache")
 
 RENDER: Final = "rcache.render"
 SWEEP: Final = "rcache.sweep"
@@ -197,7 +195,7 @@ class Warming:
             try:
                 has_workers = await queue.workers() > 0
             except BackendError as error:
-                logger.debug("the queue cannot be reached: %s", error)
+                logs.WARM_LATE.tell(what="the queue cannot be reached", error=str(error))
         self._has_workers = (now + LOOKED_AT, has_workers)
         return has_workers
 
@@ -209,7 +207,7 @@ class Warming:
         try:
             return await queue.add(job)
         except BackendError as error:
-            logger.debug("the queue cannot be reached: %s", error)
+            logs.WARM_LATE.tell(what="the queue cannot be reached", error=str(error))
             return None
 
     async def hits(self, carriers: Sequence[Carrier]) -> Sequence[int]:
@@ -219,7 +217,7 @@ class Warming:
         try:
             return await self.count(carriers)
         except BackendError as error:
-            logger.debug("nobody knows what is hot: %s", error)
+            logs.WARM_LATE.tell(what="nobody knows what is hot", error=str(error))
             return [0] * len(carriers)
 
     # After purges
@@ -280,9 +278,9 @@ class Warming:
             try:
                 await act()
             except BackendError as error:
-                logger.debug("what was to be made is not: %s", error)
+                logs.WARM_LATE.tell(what="what was to be made is not", error=str(error))
             except Exception:
-                logger.exception("what was to be made is not")
+                logs.NOT_WARMED.tell(exc_info=True)
 
         def begin() -> None:
             task = asyncio.get_running_loop().create_task(acted(), context=Context())

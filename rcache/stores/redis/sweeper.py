@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import secrets
 from collections.abc import Callable, Sequence
 
 from redis import exceptions as driver
 
+from rcache import logs
 from rcache.core.errors import BackendError
 from rcache.core.keys import Carrier, Key
 from rcache.ports import Told
 from rcache.stores.redis.failures import DRIVER_ERRORS
 from rcache.stores.redis.pipe import Pipe
 from rcache.stores.redis.scripts import SWEEP
-
-logger = logging.getLogger("rcache")
 
 SLICE = 200  # entries: about a millisecond of Redis' time
 SLICE_TIMEOUT = 5.0  # seconds
@@ -85,4 +83,4 @@ async def tell(told: Told, number: int, told_of: Sequence[bytes]) -> None:
     try:
         await told(number, carriers)
     except Exception:
-        logger.exception("what was purged could not be told")
+        logs.SWEPT_UNTOLD.tell(exc_info=True)
