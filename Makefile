@@ -62,7 +62,7 @@ bench: redis-server postgresql wrk .venv/bench.installed
 	$(RUN) benchmarks
 
 docs: .venv/dev.installed
-	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build
 	@echo "The documentation is in site/: open site/index.html"
 
 pictures: redis-server chromium .venv/dev.installed

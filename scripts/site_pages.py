@@ -13,7 +13,6 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
-from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
@@ -50,19 +49,3 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         return posixpath.relpath(target, posixpath.dirname(uri) or ".")
 
     return _LINK.sub(turned, _HIDDEN.sub("", markdown))
-
-
-def on_nav(nav: Navigation, **_: Any) -> Navigation:
-    """Leaves out pages that the navigation announces and nobody has written yet."""
-    _drop_absent(nav.items)
-    return nav
-
-
-def _drop_absent(items: list[Any]) -> None:
-    for item in list(items):
-        if item.is_link and item.url.endswith(".md"):
-            items.remove(item)
-        elif item.is_section:
-            _drop_absent(item.children)
-            if not item.children:
-                items.remove(item)

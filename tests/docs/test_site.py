@@ -9,10 +9,13 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
+import rcache
+import rcache.testing
 from tests.docs.blocks import ROOT, pages
 
 QUIET = {"NO_MKDOCS_2_WARNING": "1"}
@@ -43,9 +46,10 @@ class Fetched(HTMLParser):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built as `make docs` builds it."""
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | QUIET, capture_output=True, text=True, timeout=300)
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    said = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("INFO ")]
+    assert (done.returncode, said) == (0, [])
     return folder
 
 
@@ -62,6 +66,12 @@ def test_every_page_is_on_the_site_and_shows_nothing_hidden(site: Path) -> None:
         made = site / ("index.html" if path == "README.md" else path.removeprefix("docs/")[:-3] + ".html")
         assert made.exists(), path
         assert "<!-- python" not in made.read_text(), path
+
+
+@pytest.mark.parametrize(("page", "package"), [("index", rcache), ("testing", rcache.testing)])
+def test_the_reference_has_every_public_name(page: str, package: ModuleType) -> None:
+    text = (ROOT / "docs" / "reference" / f"{page}.md").read_text()
+    assert set(re.findall(rf"^::: {package.__name__}\.(\w+)$", text, re.MULTILINE)) == set(package.__all__)
 
 
 def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
