@@ -13,6 +13,7 @@ import pytest
 from scripts import release_check
 from scripts.release_check import ROOT
 
+README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OF_THE_REPOSITORY = {"all", "bench", "demo", "dev", "docs"}
 """Extras that are not for users' applications, and the one that is all of those that are."""
@@ -57,6 +58,7 @@ def test_all_is_every_extra_for_users() -> None:
     extras = PROJECT["optional-dependencies"]
     named = {name for each in extras["all"] for name in re.findall(r"[\w-]+", each.partition("[")[2])}
     assert named == set(extras) - OF_THE_REPOSITORY
+    assert {name for name in named if f"`{name}`" not in README} == set(), "the README names them"
     assert named == set(release_check.extras()), "make release-check installs each by itself"
 
 
