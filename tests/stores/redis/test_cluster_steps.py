@@ -15,10 +15,12 @@ from rcache.core.entry import Found, Missing
 from rcache.core.keys import shard_of
 from rcache.stores.redis import ClusterStore, scripts
 from rcache.stores.redis.cluster import writing
+from rcache.stores.redis.cluster.slots import SLOTS, Node, Plan
 from rcache.stores.redis.scripts import Script
 from rcache.stores.redis.steps import Step, Steps
 from tests.clusters import Cluster
 from tests.contract.redis_harness import RedisHarness
+from tests.servers import free_port
 
 from .conftest import Request, budget, entry_of, fill, start_of
 
@@ -584,3 +586,15 @@ async def test_without_its_clause_the_story_ends_ill(
     monkeypatch.setattr(harness, "second", second)
     with pytest.raises((AssertionError, AttributeError)):  # the latter: it found what it should have missed
         await story(harness, await harness.make(quarantine=20.0))
+
+
+async def test_those_who_look_find_out_by_themselves_who_serves_what(store: ClusterStore) -> None:
+    for number in range(20):
+        await fill(store, Request(b"/%d" % number), f"n:{number}")
+    inspector = store.inspector()
+    nowhere, masters = Node("127.0.0.1", free_port()), sorted(store._trips.topology.plan.masters)
+    for owner in (nowhere, masters[0]):  # one that is gone, and one that serves other slots
+        for look, found in ((lambda: inspector.tagged("n:7"), 1), (lambda: inspector.search("/", count=1000), 20)):
+            store._trips.topology.plan = Plan([owner] * SLOTS, frozenset([nowhere, *masters]))
+            assert len((await look()).rows) == found
+    inspector.close()

@@ -31,23 +31,24 @@ class ClusterReach:
     def ask(self, questions: Sequence[Question]) -> list[Any]:
         """The replies; an error of Redis' own is one too."""
         replies: list[Any] = [None] * len(questions)
-        left = list(range(len(questions)))
-        for attempt in range(2):
-            moved = []
-            for node, places in self._by_owner(questions, left).items():
-                for first in range(0, len(places), AT_ONCE):
-                    asked = places[first : first + AT_ONCE]
-                    for place, reply in zip(
-                        asked, self._line(node).ask([questions[place].command for place in asked]), strict=True
-                    ):
-                        replies[place] = reply
-                        if isinstance(reply, driver.AskError):  # MOVED is one
-                            moved.append(place)
-            if not moved or attempt:
-                break
+        try:
+            moved = self._asked(questions, range(len(questions)), replies)
+        except BackendError:  # another master may have taken over: nobody but those who look may be here to notice
+            moved = list(range(len(questions)))
+        if moved:
             self._routes.learn()
-            left = moved
+            self._asked(questions, moved, replies)
         return replies
+
+    def _asked(self, questions: Sequence[Question], places: Sequence[int], replies: list[Any]) -> list[int]:
+        """Asks those at these places; where a slot has moved meanwhile."""
+        for node, its in self._by_owner(questions, places).items():
+            for first in range(0, len(its), AT_ONCE):
+                asked = its[first : first + AT_ONCE]
+                told = self._line(node).ask([questions[place].command for place in asked])
+                for place, reply in zip(asked, told, strict=True):
+                    replies[place] = reply
+        return [place for place in places if isinstance(replies[place], driver.AskError)]  # MOVED is one
 
     def _by_owner(self, questions: Sequence[Question], places: Sequence[int]) -> dict[Node, list[int]]:
         owners: dict[Node, list[int]] = {}
@@ -63,8 +64,7 @@ class ClusterReach:
 
     def servers(self) -> list[Node]:
         """The masters."""
-        if not self._topology.plan.masters:
-            self._routes.learn()
+        self._routes.learn()
         masters = sorted(self._topology.plan.masters)
         if not masters:
             raise BackendError("no node of the Cluster tells who serves its slots")
