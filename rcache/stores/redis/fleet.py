@@ -169,7 +169,7 @@ class RedisFleet:
             )
         ]
         now = self._time() if log else 0.0
-        told = [_read_event(record) for record in events] + [_read_hold(record, now) for record in log]
+        told = [_read_hold(record, now) for record in log] + [_read_event(record) for record in events]
         place = _Place(events[-1][0] if events else place.events, log[-1][0] if log else place.log)
         if not log and _number(place.log) > _number(self._heads().log):  # it began anew
             place = place._replace(log=b"0-0")
