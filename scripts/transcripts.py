@@ -53,7 +53,7 @@ def fleet() -> Iterator[dict[str, str]]:
             "127.0.0.1:6379": f"127.0.0.1:{redis.port}",
             "127.0.0.1:8001": f"127.0.0.1:{nodes[0].port}",
             "127.0.0.1:8002": f"127.0.0.1:{nodes[1].port}",
-            "web-1": socket.gethostname(),
+            "web": socket.gethostname(),
         }
 
 
@@ -90,9 +90,19 @@ def typed(block: str, places: Mapping[str, str], environment: Mapping[str, str])
             command = command.replace(there, here)
         text = shown(command, environment)
         for there, here in places.items():
-            text = text.replace(here, there)
+            text = _written_as(text, here, there)
         told.append(line + text)
     return "\n".join(told)
+
+
+def _written_as(text: str, here: str, there: str) -> str:
+    """The text with another name for a place; the columns of tables stay where they are."""
+
+    def renamed(found: re.Match[str]) -> str:
+        gap = max(2, len(found["gap"]) + len(here) - len(there)) if found["gap"] else 0
+        return f"{there}{found['rest']}{' ' * gap}"
+
+    return re.sub(rf"{re.escape(here)}(?P<rest>\S*(?: \S+)*)(?P<gap>  +)?", renamed, text)
 
 
 def main() -> None:
