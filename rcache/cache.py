@@ -36,7 +36,7 @@ from rcache.engine.work import APPLICATION, Functions, Work
 from rcache.engine.write import SyncWrite, Write
 from rcache.observing import observed
 from rcache.queues.memory import MemoryQueue
-from rcache.settings import CACHE, Settings, in_force
+from rcache.settings import ALIKE, CACHE, Settings, in_force
 from rcache.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -324,7 +324,8 @@ class Cache:
     def _standing(self) -> Standing:
         near = self.store.near if isinstance(self.store, NearStore) else None
         tail, lease = (near.tail, near.lease_left) if near is not None else (None, None)
-        return Standing(self._near, tail, lease, self.store.is_down, len(self.journal.waiting))
+        alike = tuple([(name, str(getattr(self.settings, name))) for name in ALIKE])
+        return Standing(self._near, tail, lease, self.store.is_down, len(self.journal.waiting), alike)
 
     async def close(self) -> None:
         """Lets go of connections and, embedded, of all entries. Purges under way are waited for.

@@ -272,6 +272,9 @@ CODE: Final = "code"
 NAMES: Final = tuple(CHECKS)
 CACHE: Final = ("url", *CacheSettings.__annotations__)
 MIDDLEWARE: Final = tuple(MiddlewareSettings.__annotations__)
+ALIKE: Final = ("commit_timeout", "near_lease", "key_host")
+"""What has to be the same for all who share a namespace, besides that all who write know of strict near caches."""
+
 DEFAULTS: Final = {each.name: each.default for each in fields(Settings) if each.name in CHECKS}
 """What each setting is where nobody says."""
 

@@ -209,7 +209,25 @@ def of_nodes(nodes: Sequence[NodeRow], version: str) -> list[Check]:
     near = {node.near or "none" for node in nodes if node.role == "web"}
     remedy = "set near= alike for all: a writer waits only for near caches that it knows to be strict"
     checks.append(_alike("near", near, remedy) if near else _ok("near", "no web node"))
+    checks += _settings_of(nodes)
     return checks
+
+
+def _settings_of(nodes: Sequence[NodeRow]) -> list[Check]:
+    """The settings in which nodes differ that have to have them alike."""
+    said: dict[str, dict[str, list[str]]] = {}
+    for node in nodes:
+        for name, value in node.settings:
+            said.setdefault(name, {}).setdefault(value, []).append(f"{node.host} ({node.pid})")
+    return [
+        _finding("settings of nodes", f"{name} is {_by_value(values)}", "set it alike for all who share the namespace")
+        for name, values in said.items()
+        if len(values) > 1
+    ]
+
+
+def _by_value(values: dict[str, list[str]]) -> str:
+    return ", ".join(f"{value} at {', '.join(where[:3])}" for value, where in sorted(values.items()))
 
 
 def _of_node(node: NodeRow) -> list[Check]:

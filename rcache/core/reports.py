@@ -101,7 +101,8 @@ def decode_node(text: bytes, *, seen: float) -> NodeRow | None:
     try:
         told = orjson.loads(text)
         routes = tuple([RouteRow(route, _counters(numbers)) for route, numbers in told.pop("routes")])
-        told |= {"counters": _counters(told["counters"]), "routes": routes, "seen": seen}
+        settings = tuple([(str(name), str(value)) for name, value in told.get("settings", ())])
+        told |= {"counters": _counters(told["counters"]), "routes": routes, "settings": settings, "seen": seen}
         return NodeRow(**{each.name: told[each.name] for each in fields(NodeRow)})
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -113,6 +113,7 @@ class NodeRow:
     pending: int  # purges that have yet to land
     counters: Counters
     routes: tuple[RouteRow, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()  # those that have to be the same for all who share a namespace
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class Standing(NamedTuple):
     lease: float | None
     is_down: bool
     pending: int
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 class Telemetry:
@@ -128,6 +129,7 @@ class Telemetry:
             pending=standing.pending,
             counters=counters,
             routes=routes,
+            settings=standing.settings,
         )
 
     def counted(self) -> tuple[Counters, tuple[RouteRow, ...]]:

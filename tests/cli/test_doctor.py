@@ -109,8 +109,10 @@ def test_nodes_that_are_in_need_or_differ_are_found() -> None:
         ({"lease": -3.0}, "node", "lapse 3s ago"),
         ({"version": "0.2.0"}, "versions", "0.1.0, 0.2.0"),
         ({"near": "strict"}, "near", "none, strict"),
+        ({"settings": (("near_lease", "5.0"),)}, "settings of nodes", "near_lease is 2.0 at web (7), 5.0 at web (7)"),
     ):
-        findings = found(of_nodes([node("a"), node("b", **changed)], "0.1.0"))
+        usual = {"settings": (("near_lease", "2.0"),)}
+        findings = found(of_nodes([node("a", **usual), node("b", **(usual | changed))], "0.1.0"))
         assert list(findings) == [name]
         assert words in findings[name]
     assert found(of_nodes([node("a", near="fast"), node("b", role="worker")], "0.1.0")) == {}

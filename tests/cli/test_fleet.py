@@ -85,6 +85,7 @@ async def test_what_a_site_counts_is_added_up(site: Site, capsys: Captured) -> N
             await asyncio.sleep(0.05)
     assert [(each["route"], each["counters"]["misses"]) for each in stats["routes"]] == [("/books/{number}", 1)]
     assert len(stats["nodes"]) == 1  # who looks is none
+    assert dict(stats["nodes"][0]["settings"]) == {"commit_timeout": "10.0", "near_lease": "2.0", "key_host": "True"}
     moment = await site.run(capsys, "top", "--once")
     assert moment["routes"][0]["route"] == "/books/{number}"
 
