@@ -96,8 +96,12 @@ def find_middleware(app: ASGIApp) -> CacheMiddleware:
         if isinstance(inner, CacheMiddleware):
             return inner
         seen.add(id(inner))
-        if hasattr(inner, "build_middleware_stack"):
-            inner = inner.middleware_stack or inner.build_middleware_stack()
+        if hasattr(
+            inner, "build_middleware_stack"
+        ):  # Starlette's, which it builds when it is first called, and then keeps
+            if inner.middleware_stack is None:
+                inner.middleware_stack = inner.build_middleware_stack()
+            inner = inner.middleware_stack
         else:
             inner = getattr(inner, "app", None)
     raise ConfigurationError(

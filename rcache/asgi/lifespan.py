@@ -9,7 +9,6 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message
 
-from rcache.asgi.middleware import CacheMiddleware
 from rcache.core.errors import RCacheError
 
 
@@ -57,20 +56,3 @@ async def running(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
 
 def _error(task: asyncio.Future[Any]) -> BaseException | None:
     return None if task.cancelled() else task.exception()
-
-
-def find_middleware(app: Any) -> CacheMiddleware | None:
-    """The outermost CacheMiddleware around or inside an application; None where there is none to be found."""
-    seen: set[int] = set()
-    while app is not None and id(app) not in seen:
-        if isinstance(app, CacheMiddleware):
-            return app
-        seen.add(id(app))
-        build = getattr(app, "build_middleware_stack", None)
-        if build is not None:  # Starlette's, which it builds when it is first called
-            if app.middleware_stack is None:
-                app.middleware_stack = build()
-            app = app.middleware_stack
-        else:
-            app = getattr(app, "app", None)
-    return None

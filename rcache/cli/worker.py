@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from rcache.asgi.lifespan import find_middleware, running
+from rcache.asgi.explain import find_middleware
+from rcache.asgi.lifespan import running
 from rcache.cache import Cache, only_cache
 from rcache.cli.main import DONE, FAILED, INTERRUPTED
 from rcache.cli.options import found_at, log_to_stderr, named, takes
@@ -74,8 +75,10 @@ def _lanes(text: str) -> list[Lane]:
 def _cache(app: Any, where: str | None) -> Cache:
     if where is not None:
         return named(where, Cache)
-    middleware = find_middleware(app)
-    return only_cache() if middleware is None else middleware.cache
+    try:
+        return find_middleware(app).cache
+    except ConfigurationError:  # a framework that does not show what it is made of
+        return only_cache()
 
 
 async def _serve(app: Any, cache: Cache, lanes: list[Lane], concurrency: int, patience: float) -> int:

@@ -12,7 +12,8 @@ import pytest
 from starlette.applications import Starlette
 
 from rcache import Cache, CacheMiddleware
-from rcache.asgi.lifespan import StartupError, find_middleware, running
+from rcache.asgi.explain import find_middleware
+from rcache.asgi.lifespan import StartupError, running
 from rcache.cli import main
 from rcache.core.jobs import Job, UnknownJobError
 from tests.queues.support import Runs, seen, served
@@ -135,19 +136,10 @@ async def test_an_application_may_know_no_lifespan_or_fail_in_it():
             pass
 
 
-async def test_the_middleware_is_found_around_and_inside_an_application():
-    inside, cache = Starlette(), Cache()
-    inside.add_middleware(CacheMiddleware, cache=cache)
-    around = CacheMiddleware(inside, cache=Cache())
-
-    class Wrapper:
-        def __init__(self, app):
-            self.app = app
-
-    assert find_middleware(Wrapper(inside)).cache is cache
-    assert find_middleware(Wrapper(around)) is around
-    assert find_middleware(Starlette()) is None
-    assert find_middleware(None) is None
-    circle = Wrapper(None)
-    circle.app = circle
-    assert find_middleware(circle) is None
+async def test_the_cache_of_a_worker_is_the_one_that_its_application_will_use():
+    """The stack in which the middleware is found is the one that the application keeps."""
+    app = Starlette()
+    app.add_middleware(CacheMiddleware)
+    cache = find_middleware(app).cache
+    async with running(app):
+        assert find_middleware(app).cache is cache
