@@ -29,6 +29,9 @@ MOST: Final = 64
 MISSED: Final = 100
 """Events that are made up for where a browser comes back."""
 
+LATE: Final = 50
+"""Numbers by which one node may tell of an event after another has told of a later one: so many are told again."""
+
 
 class Stream:
     """The address `/log/stream`."""
@@ -68,11 +71,11 @@ class Stream:
         waiting: asyncio.Queue[Event | Exception] = asyncio.Queue()
         follower = asyncio.ensure_future(_fill(inspector.follow(), waiting))
         try:
-            seen = after or 0
+            made_up_for: set[int] = set()
             if after is not None:
                 for event in reversed(await inspector.events(count=MISSED)):
-                    if event.number > after:
-                        seen = max(seen, event.number)
+                    if event.number > after - LATE:
+                        made_up_for.add(event.number)
                         yield event
             while (left := end - loop.time()) > 0:
                 try:
@@ -82,7 +85,7 @@ class Stream:
                     continue
                 if isinstance(found, Exception):
                     raise found
-                if not found.number or found.number > seen:
+                if not found.number or found.number not in made_up_for:
                     yield found
         finally:
             follower.cancel()

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.application import EVIL
 from tests.browser.conftest import PATIENCE, entry_of
@@ -228,6 +228,17 @@ def test_the_log_is_live_and_can_be_paused_and_filtered(base, visit):
     expect(page.get_by_text("while-it-runs")).to_be_visible()
     page.get_by_label("purge", exact=True).uncheck()
     expect(page.get_by_text("while-it-runs")).to_be_hidden()
+
+    # Whoever comes back is told of what may have been missed, and shows what is there already once.
+    def from_the_start(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body=re.sub('data-after="[0-9]+"', 'data-after="0"', response.text()))
+
+    page.route("**/_rcache/log", from_the_start)
+    visitor.open("log")
+    httpx.post(f"{base}/change", params={"tag": "after-that"}).raise_for_status()
+    expect(page.locator("#log-rows tr").first).to_contain_text("after-that")
+    expect(page.get_by_text("while-it-runs")).to_have_count(1)
     assert visitor.wrong == []
 
 

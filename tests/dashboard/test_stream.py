@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import orjson
 import pytest
 
 from rcache import Cache
+from rcache.core.views import Event
 from rcache.dashboard import stream
+from rcache.dashboard.view import View
 from tests.dashboard.conftest import application, yes
 from tests.support import PATIENCE, Exchange, RawClient
 
@@ -43,7 +48,8 @@ async def test_a_purge_is_told_when_it_happens(site, cache):
 
 
 @pytest.mark.parametrize("how", ["header", "parameter"])
-async def test_what_a_browser_missed_comes_first_and_once(site, cache, how):
+async def test_what_a_browser_missed_comes_first_and_once(site, cache, monkeypatch, how):
+    monkeypatch.setattr(stream, "LATE", 0)
     for book in range(3):
         await cache.invalidate(f"book:{book}")
     seen = (await cache.inspector.events())[-1].number
@@ -56,6 +62,31 @@ async def test_what_a_browser_missed_comes_first_and_once(site, cache, how):
     await exchange.finish()
 
     assert [f"book:{book}" in row for book, row in zip((1, 2, 3), rows, strict=True)] == [True] * 3
+
+
+async def test_what_a_node_tells_late_is_not_missed(cache):
+    """Nodes tell of what they did each in its own time: a number may come after a higher one."""
+
+    def event(number: int) -> Event:
+        return Event(number, 0.0, "purge", (f"book:{number}",), 1, 1, "node", "invalidate")
+
+    class Late:
+        async def events(self, count: int) -> list[Event]:
+            return [event(9), event(6), event(5)]
+
+        async def follow(self) -> AsyncIterator[Event]:
+            for number in (9, 12, 8, 0, 0):
+                yield event(number)
+
+    view = View(cache, "", yes, yes)
+    view.cache = SimpleNamespace(inspector=Late(), clock=cache.clock)  # type: ignore[assignment]
+    numbers = []
+    async with asyncio.timeout(PATIENCE), contextlib.aclosing(stream.Stream(view)._followed(6)) as followed:
+        while len(numbers) < 7:
+            if (found := await anext(followed)) is not None:
+                numbers.append(found.number)
+
+    assert numbers == [5, 6, 9, 12, 8, 0, 0]
 
 
 async def test_it_ends_by_itself_and_beats_while_nothing_happens(site, monkeypatch):

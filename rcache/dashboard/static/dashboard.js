@@ -91,7 +91,8 @@ const follow = () => {
     const holder = document.createElement("template");
     holder.innerHTML = html;
     const row = holder.content.querySelector("tr");
-    if (!row) return;
+    // Whoever comes back is told again of what may have been told late.
+    if (!row || (row.dataset.number !== "0" && rows.querySelector(`[data-number="${row.dataset.number}"]`))) return;
     row.classList.add("is-new");
     row.hidden = !wanted(row);
     rows.prepend(row);
