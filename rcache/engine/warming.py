@@ -42,6 +42,9 @@ ASKED: Final = 1.0
 
 MOST_ASKED: Final = 10_000
 
+TOGETHER: Final = 32
+"""Jobs that are added at a time."""
+
 
 Hits = Callable[[Sequence[Carrier]], Awaitable[Sequence[int]]]
 
@@ -306,11 +309,19 @@ class Warming:
 
     async def _hand_over(self, hottest: Sequence[Hot]) -> None:
         """Has them made: by workers, else here."""
-        is_theirs = bool(hottest) and await self.has_workers()
+        left = list(hottest)
+        if left and await self.has_workers():
+            left = [
+                hot for begin in range(0, len(left), TOGETHER) for hot in await self._queued(left[begin:][:TOGETHER])
+            ]
         pool = self._of_loop()[1]
-        for hits, key, recipe in hottest:
-            if not is_theirs or await self._add(_job(recipe, hits)) is None:
-                pool.add(key, hits, lambda recipe=recipe: self.render(recipe))  # type: ignore[misc]
+        for hits, key, recipe in left:
+            pool.add(key, hits, lambda recipe=recipe: self.render(recipe))  # type: ignore[misc]
+
+    async def _queued(self, hottest: Sequence[Hot]) -> list[Hot]:
+        """Adds their jobs; those that could not be added."""
+        added = await asyncio.gather(*[self._add(_job(hot.recipe, hot.hits)) for hot in hottest])
+        return [hot for hot, is_new in zip(hottest, added, strict=True) if is_new is None]
 
     # Ending
 
