@@ -32,7 +32,7 @@ APPLICATION: Final = "benchmarks.rewarm_app:application"
 WEB: Final = 2
 CONNECTIONS: Final = 64
 RATE: Final = 100  # requests per second: a machine that is busy with them makes nothing beside
-BEFORE, AFTER = 20.0, 15.0  # seconds
+BEFORE, AFTER = 45.0, 15.0  # seconds
 WAYS: Final = {"none": ("0", 0), "web": (str(PAGES), 0), "worker": (str(PAGES), 1)}
 
 
@@ -73,7 +73,7 @@ def _worker(url: str) -> Iterator[None]:
 
 
 async def _under_load(url: str, client: redis.Redis, ports: list[int], workers: int) -> dict[str, Any]:
-    connections: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
+    connections: asyncio.Queue[Connection] = asyncio.Queue()
     for number in range(CONNECTIONS):
         connections.put_nowait(await Connection.open(ports[number % len(ports)]))
     async with Cache(url, key_host=False, deadline=2.0) as cache:
@@ -110,7 +110,7 @@ def _drawn(seconds: float) -> list[int]:
     return [chance.randrange(PAGES) for _ in range(int(seconds * RATE))]
 
 
-async def _asked(connections: asyncio.LifoQueue[Connection], pages: list[int], rate: float) -> list[float]:
+async def _asked(connections: asyncio.Queue[Connection], pages: list[int], rate: float) -> list[float]:
     """Seconds that each request took from when it was due, whether or not those before it are answered."""
     clock = asyncio.get_running_loop().time
     began = clock()

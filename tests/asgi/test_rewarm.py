@@ -23,6 +23,7 @@ from rcache.core.policy import defaults, options
 from rcache.engine import rewarm
 from rcache.engine.fame import Fame
 from rcache.engine.pool import Pool
+from rcache.stores.redis import RedisStore
 from tests.servers import RedisServer
 from tests.support import PATIENCE, Gate, HandClock, RawClient
 
@@ -44,6 +45,7 @@ class Crew:
         self.alive = alive
         self.is_down = False
         self.is_sweeping = True
+        self.asked = 0
         self.jobs: list[Job] = []
 
     async def workers(self) -> int:
@@ -52,6 +54,7 @@ class Crew:
         return self.alive
 
     async def add(self, job: Job) -> bool:
+        self.asked += 1
         if self.is_down:
             raise BackendError("gone")
         if job.name == "rcache.sweep" and not self.is_sweeping:
@@ -203,6 +206,8 @@ async def test_where_workers_are_alive_they_sweep_as_well(cache: Cache) -> None:
     await site.fill("hot")
     assert await cache.warming.has_workers()
     await cache.invalidate("site")
+    if isinstance(cache.store, RedisStore):
+        await cache.store.swept()
     assert await site.rewarmed() == {}
     assert [job.name for job in crew.jobs] == ["rcache.sweep"]
     crew.alive = 0
@@ -251,6 +256,7 @@ async def test_a_stale_answer_is_made_anew_by_workers(cache: Cache, clock: HandC
         assert (await site.client.get("/hot")).body == b"/hot 1"
         await cache.refreshes.wait()
     assert site.made == {}
+    assert crew.asked == 1, "a hot page does not ask the queue at each hit"
     (job,) = crew.jobs
     for _ in range(2):
         await cache.warming.render_job(*job.arguments, **job.named)

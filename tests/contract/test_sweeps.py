@@ -38,6 +38,24 @@ async def test_who_sweeps_is_told_what_was_purged_and_by_which_purge(harness: Ha
     store.tell_freed(None)
 
 
+async def test_what_was_filled_again_is_neither_freed_nor_told(harness: Harness) -> None:
+    store = await harness.make()
+    told: list[Carrier] = []
+
+    async def hear(number: int, carriers: Sequence[Carrier]) -> None:
+        told.extend(carriers)
+
+    store.tell_freed(hear, by_others=True)
+    for path in ("/again", "/gone"):
+        await fill(store, Question(path), b"old", "book")
+    await purge(store, "book")
+    await fill(store, Question("/again"), b"new", "book")
+    await store.sweep()
+    assert Carrier(Question("/gone").key, b"") in told
+    assert await body_of(store, Question("/again")) == b"new"
+    store.tell_freed(None)
+
+
 async def test_what_carries_a_tag_can_be_listed(harness: Harness) -> None:
     store = await harness.make()
     pages = [Question(f"/{number}") for number in range(MANY)]

@@ -1,4 +1,5 @@
 import gzip
+import tracemalloc
 from xml.sax.saxutils import escape
 
 import pytest
@@ -83,8 +84,13 @@ def test_what_is_no_list_of_urls_is_refused(data, why):
 
 def test_what_unpacks_to_too_much_is_refused_before_it_is_there(monkeypatch):
     monkeypatch.setattr(sitemap, "MAX_SIZE", 10_000)
+    packed = gzip.compress(b"/a\n" * 1_000_000)
+    tracemalloc.start()
     with pytest.raises(SitemapError, match="longer than"):
-        read_list(gzip.compress(b"/a\n" * 1_000_000))
+        read_list(packed)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
 
 
 def test_a_sitemap_of_too_many_urls_is_refused(monkeypatch):
