@@ -48,6 +48,7 @@ long: redis-server postgresql mariadb chromium .venv/bench.installed
 	$(RUN) tests.chaos --anew
 	$(RUN) tests.chaos.soak
 	$(RUN) benchmarks.fleet
+	$(RUN) benchmarks.rewarm
 
 chaos: redis-server postgresql .venv/dev.installed
 	$(RUN) tests.chaos
