@@ -40,6 +40,13 @@ def both(times: Histogram) -> str:
     return f"{within(times, 0.5)} (p50), {within(times)} (p99)" if times.count else ""
 
 
+def audits(row: Counters) -> str:
+    """How many hits were audited, and how many of those that could be judged were stale."""
+    rate = row.stale_rate
+    found = f", {count(row.audits_stale)} stale ({100 * rate:.2g} %)" if rate is not None and row.audits_stale else ""
+    return count(row.audits) + found
+
+
 COUNTERS: tuple[Column[Counters], ...] = (
     Column("lookups", lambda row: count(row.lookups), is_number=True),
     Column("hit ratio", hit_share, is_number=True),
@@ -60,6 +67,7 @@ MORE_COUNTERS: tuple[Column[Counters], ...] = (
     Column("refused by the store", lambda row: count(row.refusals)),
     Column("purges", lambda row: count(row.purges)),
     Column("outages", lambda row: count(row.outages)),
+    Column("audits", audits, style=lambda row: "red" if row.audits_stale else ""),
     Column("sent from the store", lambda row: size(row.size)),
 )
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
 from rcache.cli import main
-from rcache.core.views import TagRow
+from rcache.core.views import Counters, TagRow
 from tests.cli.support import Told, row, told
 
 __all__ = ["told"]  # a fixture
@@ -44,6 +46,13 @@ def test_stats_add_up_what_all_nodes_count(told: Told, capsys: Captured) -> None
     assert "/pages/{title}       200      75.0 %" in text
     total = read(capsys, "stats")["total"]
     assert (total["hits"], total["misses"], total["purges"]) == (142, 42, 6)
+
+
+def test_stats_say_how_many_hits_were_audited_and_found_stale(told: Told, capsys: Captured) -> None:
+    assert re.search(r"^audits +0$", shown(capsys, "stats"), re.MULTILINE)
+    counters = Counters(hits=9000, audits_same=1996, audits_stale=3, audits_excused=1, audits_failed=4)
+    told.node_rows = [replace(told.node_rows[0], counters=counters)]
+    assert re.search(r"^audits +2,004, 3 stale \(0\.15 %\)$", shown(capsys, "stats"), re.MULTILINE)
 
 
 def test_routes_come_with_the_busiest_first(told: Told, capsys: Captured) -> None:
