@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rcache.core.audit import OUTCOMES, Outcome
 from rcache.core.histogram import BOUNDS, STEPS, Histogram
 from rcache.core.keys import Key
 from rcache.core.views import COUNTED, OTHER_ROUTES, Counters
@@ -146,3 +147,28 @@ def test_a_route_that_nobody_asked_for_has_no_row() -> None:
     assert stats.counters == Counters()
     assert (stats.hits, stats.stale, stats.misses, stats.passes, stats.collapsed) == (0, 0, 0, 0, 0)
     assert (stats.stores, stats.refusals, stats.outages, stats.purges) == (0, 0, 0, 0)
+
+
+def test_an_audit_that_ends_after_its_hit_was_told_is_news() -> None:
+    tally = Stats(HandClock()).tally("/a")
+    former = tally.counters
+    assert tally.is_as(former)
+    tally.audited["stale"] += 1
+    assert not tally.is_as(former)
+    counters = tally.counters
+    assert (counters.audits, counters.audits_stale, counters.stale_rate) == (1, 1, 1.0)
+    assert (counters - former).audits == 1
+    assert former.stale_rate is None
+    tally.reset()
+    assert tally.is_as(former)
+
+
+@given(st.lists(st.sampled_from(OUTCOMES), max_size=20))
+def test_every_audit_ends_in_one_way(ends: list[Outcome]) -> None:
+    tally = Stats(HandClock()).tally("/a")
+    for end in ends:
+        tally.audited[end] += 1
+    counters = tally.counters
+    assert counters.audits == len(ends)
+    judged = [end for end in ends if end in ("same", "stale", "excused")]
+    assert counters.stale_rate == (judged.count("stale") / len(judged) if judged else None)
