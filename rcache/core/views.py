@@ -35,16 +35,16 @@ class Counters:
     purges: int = 0  # of the whole node alone, not by route
     outages: int = 0  # trips that failed or took too long
     seconds: float = 0.0  # that the misses took together
-    audits_same: int = 0  # hits that the application answered as well: it gives what was served
-    audits_stale: int = 0  # it gives something else, and nothing had purged what was served
-    audits_excused: int = 0  # it gave something else, and by then the entry was purged, held, or replaced
-    audits_unsteady: int = 0  # asked twice, it gave two answers
-    audits_failed: int = 0  # it gave no answer that tells anything
     size: int = 0  # bytes of bodies that hits had, sent or not; of many hits a second an estimate
     hit_times: Histogram = NO_TIMES  # of many hits a second a sample, weighted: its count may lag behind the hits
     stale_times: Histogram = NO_TIMES
     miss_times: Histogram = NO_TIMES
     pass_times: Histogram = NO_TIMES
+    audits_same: int = 0  # hits that the application answered as well: it gives what was served
+    audits_stale: int = 0  # it gives something else, and nothing had purged what was served
+    audits_excused: int = 0  # it gave something else, and by then the entry was purged, held, or replaced
+    audits_unsteady: int = 0  # asked twice, it gave two answers
+    audits_failed: int = 0  # it gave no answer that tells anything
 
     @property
     def lookups(self) -> int:

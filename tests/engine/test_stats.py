@@ -17,8 +17,8 @@ BOOK = Key("http", b"shop.example", b"/book/1", b"")
 times = st.lists(st.floats(0, 60), max_size=20)
 histograms = st.builds(Histogram.of, times)
 counters = st.builds(
-    lambda numbers, seconds, histograms: Counters(*numbers[:9], seconds, numbers[9], *histograms),
-    st.lists(st.integers(0, 10**9), min_size=10, max_size=10),
+    lambda numbers, seconds, histograms: Counters(*numbers[:9], seconds, numbers[9], *histograms, *numbers[10:]),
+    st.lists(st.integers(0, 10**9), min_size=15, max_size=15),
     st.floats(0, 1e6),
     st.lists(histograms, min_size=4, max_size=4),
 )
