@@ -73,7 +73,7 @@ BOMB = (
         (b"/a\nftp://a/", "line 2 is neither"),
         (b"/" + b"a" * 9000, "line 1"),
         (b"\xff\xff\xff", "neither XML nor text"),
-        (gzip.compress(b"/a")[:-4], "cut off"),
+        (gzip.compress(b"/a", mtime=0)[:-4], "cut off"),
         (b"\x1f\x8bnonsense", "damaged"),
     ],
 )
