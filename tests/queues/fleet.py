@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -61,10 +62,10 @@ class Fleet:
         process.kill()
         process.wait()
 
-    async def terminate(self, pid: int) -> int:
+    async def terminate(self, pid: int, number: int = signal.SIGTERM) -> int:
         """Tells one to end, and gives its exit code."""
         process = self.processes.pop(pid)
-        process.terminate()
+        process.send_signal(number)
         return await asyncio.to_thread(process.wait, READY_WITHIN)
 
     async def until(self, condition: Callable[[QueueView], bool]) -> QueueView:

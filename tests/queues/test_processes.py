@@ -87,7 +87,7 @@ async def test_a_job_in_flight_begins_anew_within_half_a_minute(redis_server):
     await fleet.close()
 
 
-@pytest.mark.parametrize("keep_data", [True, False])
+@pytest.mark.parametrize("keep_data", [pytest.param(True, marks=pytest.mark.long), False])
 async def test_a_restart_of_redis_is_survived(keep_data):
     server = RedisServer()
     fleet = Fleet(server)
@@ -103,7 +103,7 @@ async def test_a_restart_of_redis_is_survived(keep_data):
         await fleet.lines("note", 1)
         assert len(await fleet.lines("ended")) == 1
         (pid,) = fleet.processes
-        assert await fleet.terminate(pid) == 0
+        assert await fleet.terminate(pid, signal.SIGINT) == 130
     finally:
         await fleet.close()
         server.stop()
@@ -127,13 +127,4 @@ async def test_without_workers_web_processes_run_jobs_and_schedules_once_across_
         await fleet.terminate(pid)
     assert len(await fleet.lines("tick")) == len(await fleet.ticks())
     assert [line.value for line in await fleet.lines("ended")] == ["1"]
-    await fleet.close()
-
-
-async def test_a_worker_that_is_interrupted_says_so(redis_server):
-    fleet = Fleet(redis_server)
-    await fleet.start()
-    (process,) = fleet.processes.values()
-    process.send_signal(signal.SIGINT)
-    assert await asyncio.to_thread(process.wait, 60) == 130
     await fleet.close()

@@ -10,6 +10,7 @@ import secrets
 import pytest
 
 from rcache.clock import SystemClock
+from rcache.core.errors import BackendError
 from rcache.core.jobs import Job
 from rcache.core.keys import digest
 from rcache.queues.redis import lane, open_queue
@@ -30,20 +31,16 @@ async def queues(redis_server):
 
 async def test_a_job_that_takes_longer_than_a_lease_is_left_alone(queues, monkeypatch):
     monkeypatch.setattr(lane, "LEASE", 0.5)
-    first, second = Runs(), Runs()
-    first.gate.clear()
-    second.gate.clear()
-    for number in range(3):
-        await queues[0].add(Job(f"j{number}"))
-    async with served(queues[0], first, concurrency=1), served(queues[1], second, concurrency=1):
-        await first.began(1)
-        await second.began(1)
-        await asyncio.sleep(2)  # the third waits in one of the two for as long
-        assert len(first.jobs) == len(second.jobs) == 1
-        first.gate.set()
-        second.gate.set()
+    runs = Runs()
+    runs.gate.clear()
+    async with served(queues[0], runs, concurrency=3), served(queues[1], runs, concurrency=3):
+        for number in range(3):
+            await queues[0].add(Job(f"j{number}"))
+        await runs.began(3)
+        await asyncio.sleep(2)  # both have places left
+        runs.gate.set()
         await seen(queues[0], lambda view: view.counts["done"] == 3)
-    assert sorted([*first.names, *second.names]) == ["j0", "j1", "j2"]
+    assert sorted(runs.names) == ["j0", "j1", "j2"]
 
 
 async def test_a_process_does_not_take_from_itself_what_it_is_late_to_renew(queues, monkeypatch):
@@ -128,6 +125,17 @@ async def test_processes_that_are_gone_leave_no_names_behind(queues, redis_serve
         assert client.xinfo_consumers(stream, "workers") == []
 
 
+async def test_no_more_rows_are_kept_than_are_shown(queues, redis_server, monkeypatch):
+    monkeypatch.setattr("rcache.queues.redis.ledger.KEPT_ROWS", 3)
+    queue = queues[0]
+    async with served(queue, Runs()):
+        for number in range(4):
+            await queue.add(Job("a"))
+            await seen(queue, lambda view, number=number: view.counts["done"] == number + 1)
+    with redis_server.client() as client:
+        assert client.llen(queue.names.runs) == 3
+
+
 async def test_every_key_lies_in_the_namespace_and_one_slot(queues, redis_server):
     queue = queues[0]
     async with served(queue, Runs(), is_worker=True):
@@ -153,5 +161,20 @@ async def test_a_queue_that_begins_before_its_server_waits_for_it():
             await queue.add(Job("a"))
             await runs.began(1)
     finally:
+        await queue.aclose()
+        server.stop()
+
+
+async def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(module, "TIMEOUT", 0.3)
+    server = RedisServer()
+    queue = open_queue(server.url, "n", SystemClock())
+    try:
+        await queue.workers()
+        server.pause()
+        with pytest.raises(BackendError, match="cannot be reached"):
+            await queue.add(Job("a"))
+    finally:
+        server.resume()
         await queue.aclose()
         server.stop()
