@@ -31,7 +31,7 @@ PAUSE: Final = 0.02  # seconds between two jobs of the high lane
 
 async def measure() -> dict[str, Any]:
     """All of it, in about two minutes."""
-    result: dict[str, Any] = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
+    result: dict[str, Any] = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1), "nice": os.nice(0)}
     for name, part in (
         ("schedule", _schedule),
         ("flight", _flight),
@@ -181,8 +181,8 @@ def render(result: dict[str, Any]) -> str:
     table = "\n".join(f"| {what} | {found} |" for what, found in rows)
     return (
         "# Jobs: what dies, and who waits\n\n"
-        f"Two `rcache worker` processes and one Redis on {result['cores']} processors (load {result['load']} before), by"
-        " `python -m benchmarks.jobs`.\n\n"
+        f"Two `rcache worker` processes and one Redis on {result['cores']} processors (load {result['load']} before, priority"
+        f" {-result['nice']:+d}), by `python -m benchmarks.jobs`.\n\n"
         f"| | |\n| --- | --- |\n{table}\n"
     )
 

@@ -17,6 +17,7 @@ from rcache.queues.redis import lane, open_queue
 from rcache.queues.redis import queue as module
 from tests.queues.support import Runs, seen, served
 from tests.servers import RedisServer
+from tests.support import PATIENCE
 
 
 @pytest.fixture
@@ -172,8 +173,9 @@ async def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch):
     try:
         await queue.workers()
         server.pause()
-        with pytest.raises(BackendError, match="cannot be reached"):
-            await queue.add(Job("a"))
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(BackendError, match="cannot be reached"):
+                await queue.add(Job("a"))
     finally:
         server.resume()
         await queue.aclose()
