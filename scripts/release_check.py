@@ -5,7 +5,8 @@
     python -m scripts.release_check --light                          # in a folder, beside what is installed here: no network
 
 Builds the sdist, and the wheel from it; looks into both; checks what they say of themselves; installs the wheel, and runs the
-README's first application as a server until it has seen a hit, and a purge. Last, each extra is installed by itself.
+README's first application as a server until it has seen a hit, and a purge. Then the extras: all together, and each by itself on the
+last of the interpreters.
 """
 
 from __future__ import annotations
@@ -155,12 +156,15 @@ def main(arguments: list[str]) -> None:
             print(f"rcache {light(wheel, folder)} works from a folder")
         else:
             for interpreter in arguments or [sys.executable]:
-                print(f"rcache {whole(wheel, interpreter, folder)} works in an empty environment of {interpreter}")
-                for extra, modules in extras().items():
-                    python = environment(interpreter, folder, f"{wheel}[{extra}]")
-                    run(python, "-c", f"import {modules}", folder=folder)
-                environment(interpreter, folder, f"{wheel}[all]")
-                print(f"so does each of its extras: {', '.join(extras())}, all")
+                version = whole(wheel, interpreter, folder)
+                print(f"rcache {version} works in an empty environment of {interpreter}", flush=True)
+                python = environment(interpreter, folder, f"{wheel}[all]")
+                run(python, "-c", f"import {', '.join(extras().values())}", folder=folder)
+                print("so do all of its extras together", flush=True)
+            for extra, modules in extras().items():
+                python = environment(interpreter, folder, f"{wheel}[{extra}]")
+                run(python, "-c", f"import {modules}", folder=folder)
+            print(f"and there each by itself: {', '.join(extras())}")
 
 
 if __name__ == "__main__":
