@@ -123,14 +123,15 @@ class Exchange:
         try:
             await self._decide()
         finally:
-            seconds = clock.monotonic() - began
+            ended = clock.monotonic()
+            seconds = ended - began
             if self._hit is None:
                 tally.end(self._outcome, seconds)
             else:
                 tally.left -= 1
                 if tally.left <= 0:
                     ask, found = self._hit
-                    tally.look(ask.key, ask.variant(found.names), found.entry.length, seconds)
+                    tally.look(ask.key, ask.variant(found.names), found.entry.length, seconds, ended)
 
     async def _decide(self) -> None:
         """Decides whether the key tells this request from others', and answers it."""

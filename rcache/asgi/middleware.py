@@ -130,7 +130,8 @@ class CacheMiddleware:
             await plan.replay(cache, entry, now, scope, fields, send)
         finally:
             key = plain_key(scope, fields, cache.key_host)
-            plan.tally.look(key, b"", entry.length, cache.clock.monotonic() - began)
+            ended = cache.clock.monotonic()
+            plan.tally.look(key, b"", entry.length, ended - began, ended)
 
     async def pass_everything(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Called in place of this object where a test suite has switched caching off: nothing but the lifespan is handled here."""

@@ -82,6 +82,14 @@ MOST_TOLD = 100
 class Plan:
     """One rule for one route. Everything that depends on settings alone is settled in `__init__`."""
 
+    __slots__ = (
+        "__dict__",
+        "is_plain",
+        "replay",
+        "tally",
+        "telling",
+    )  # what each hit reads; of so much else a dict is slower
+
     def __init__(
         self,
         options: Options,

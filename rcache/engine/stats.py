@@ -20,7 +20,7 @@ MOST_ROUTES: Final = 200
 """Routes that are told apart; those beyond count under one name."""
 
 CLOSELY: Final = 16  # hits of a second, and route, that are looked at one by one
-LESS_SO: Final = 16  # looks after which half as many of those that follow are looked at
+LESS_SO: Final = 8  # looks after which half as many of those that follow are looked at
 MOST_SKIPPED: Final = 1024  # hits that one which is looked at speaks for, at most
 
 
@@ -129,9 +129,8 @@ class Tally:
         setattr(self, outcome, getattr(self, outcome) + 1)
         self._times[outcome].add(seconds)
 
-    def look(self, key: Key, variant: bytes, size: int, seconds: float) -> None:
+    def look(self, key: Key, variant: bytes, size: int, seconds: float, now: float) -> None:
         """What the hit just counted was, which speaks for those since the last that was looked at."""
-        now = self._clock.monotonic()
         if now >= self._hub.due:
             self._unsettled = 1
             self._hub.tick(now)

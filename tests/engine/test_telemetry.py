@@ -260,11 +260,11 @@ async def test_what_comes_after_a_pause_counts_when_it_came() -> None:
     tally = telemetry.stats.tally("/a")
     tally.end("misses", 0.001)
     tally.left -= 1
-    tally.look(BOOK, b"", 10, 0.001)
+    tally.look(BOOK, b"", 10, 0.001, clock.monotonic())
     at = clock.now
     clock.advance(50)
     tally.left -= 1
-    tally.look(BOOK, b"", 10, 0.001)
+    tally.look(BOOK, b"", 10, 0.001, clock.monotonic())
     clock.advance(2)
     told = {sample.at - at: sample.counters for sample in await fleet.history() if sample.counters.lookups}
     assert {offset: (its.misses, its.hits) for offset, its in told.items()} == {0.0: (1, 1), 50.0: (0, 1)}
