@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, Literal, TypeVar
 
 import orjson
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -19,6 +20,8 @@ from rcache.cli.words import plain
 
 T = TypeVar("T")
 
+GAP = 3  # characters between two columns
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Column(Generic[T]):
@@ -27,6 +30,7 @@ class Column(Generic[T]):
     title: str
     text: Callable[[T], str]
     is_number: bool = False
+    is_extra: bool = False  # left out where there is no room for all
     style: Callable[[T], str] | None = None
 
 
@@ -69,7 +73,7 @@ def through(columns: Sequence[Column[T]], inner: Callable[[Any], T]) -> tuple[Co
     def of(column: Column[T]) -> Column[Any]:
         style = column.style
         outer = None if style is None else lambda row: style(inner(row))
-        return Column(column.title, lambda row: column.text(inner(row)), column.is_number, outer)
+        return dataclasses.replace(column, text=lambda row: column.text(inner(row)), style=outer)
 
     return tuple(map(of, columns))
 
@@ -88,7 +92,7 @@ class Screen:
         if self.as_json:
             self._write(orjson.dumps(json(*parts)))
         else:
-            self._print(rendered(*parts))
+            self._print(rendered(*parts, width=self._console.width))
 
     def line(self, row: object, text: Text) -> None:
         """Shows one row of a stream: one line, or one line of JSON."""
@@ -137,8 +141,8 @@ def progress() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def rendered(*parts: Part) -> Group:
-    """The parts for people, an empty line between two."""
+def rendered(*parts: Part, width: int) -> Group:
+    """The parts for people, an empty line between two. `width`: the columns of the terminal."""
     pieces: list[Any] = []
     for part in parts:
         if isinstance(part, Value):
@@ -147,19 +151,42 @@ def rendered(*parts: Part) -> Group:
             pieces.append(Text())
         if part.title is not None:
             pieces.append(Text(part.title, style="bold"))
-        pieces += _table(part) if isinstance(part, Rows) else [_card(part)]
+        pieces += _table(part, width) if isinstance(part, Rows) else [_card(part)]
     return Group(*pieces)
 
 
-def _table(part: Rows[Any]) -> list[Any]:
+def _table(part: Rows[Any], width: int) -> list[Any]:
     if not part.rows:
         return [Text(part.empty, style="dim")]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
-    for column in part.columns:
-        table.add_column(column.title, justify="right" if column.is_number else "left", overflow="fold")
+    shown, left_out = _fitting(part, width)
+    for column in shown:
+        justify: Literal["left", "right"] = "right" if column.is_number else "left"
+        table.add_column(column.title, justify=justify, overflow="fold", no_wrap=column.is_number)
     for row in part.rows:
-        table.add_row(*(_cell(column, row) for column in part.columns))
-    return [table] if part.note is None else [table, Text(part.note, style="dim")]
+        table.add_row(*(_cell(column, row) for column in shown))
+    notes = [] if part.note is None else [part.note]
+    if left_out:
+        notes.append(f"No room here for: {', '.join(column.title for column in left_out)}")
+    return [table, *(Text(note, style="dim") for note in notes)]
+
+
+def _fitting(part: Rows[Any], width: int) -> tuple[list[Column[Any]], list[Column[Any]]]:
+    """The columns that are shown, and those that are left out where not all fit: extra ones, the last first."""
+    shown = list(part.columns)
+    widths = {column.title: max(map(cell_len, (column.title, *_texts(column, part.rows)))) for column in shown}
+    left_out: list[Column[Any]] = []
+    for column in reversed(part.columns):
+        if sum(widths[each.title] + GAP for each in shown) - GAP <= width:
+            break
+        if column.is_extra:
+            shown.remove(column)
+            left_out.insert(0, column)
+    return shown, left_out
+
+
+def _texts(column: Column[Any], rows: Sequence[Any]) -> Iterator[str]:
+    return (line for row in rows for line in _cell(column, row).plain.split("\n"))
 
 
 def _card(part: Card[Any]) -> Table:

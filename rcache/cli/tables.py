@@ -50,11 +50,11 @@ def audits(row: Counters) -> str:
 COUNTERS: tuple[Column[Counters], ...] = (
     Column("lookups", lambda row: count(row.lookups), is_number=True),
     Column("hit ratio", hit_share, is_number=True),
-    Column("hits", lambda row: count(row.hits), is_number=True),
-    Column("stale", lambda row: count(row.stale), is_number=True),
-    Column("misses", lambda row: count(row.misses), is_number=True),
-    Column("passes", lambda row: count(row.passes), is_number=True),
-    Column("hits, p99", lambda row: within(row.hit_times), is_number=True),
+    Column("hits", lambda row: count(row.hits), is_number=True, is_extra=True),
+    Column("stale", lambda row: count(row.stale), is_number=True, is_extra=True),
+    Column("misses", lambda row: count(row.misses), is_number=True, is_extra=True),
+    Column("passes", lambda row: count(row.passes), is_number=True, is_extra=True),
+    Column("hits, p99", lambda row: within(row.hit_times), is_number=True, is_extra=True),
     Column("misses, p99", lambda row: within(row.miss_times), is_number=True),
 )
 
@@ -80,14 +80,14 @@ ROUTES: tuple[Column[RouteRow], ...] = (
 NODES: tuple[Column[NodeRow], ...] = (
     Column("node", lambda row: node(row.node)),
     Column("host", lambda row: f"{row.host} ({row.pid})"),
-    Column("role", lambda row: row.role),
-    Column("version", lambda row: row.version),
-    Column("up", lambda row: span(max(0.0, row.seen - row.began)), is_number=True),
+    Column("role", lambda row: row.role, is_extra=True),
+    Column("version", lambda row: row.version, is_extra=True),
+    Column("up", lambda row: span(max(0.0, row.seen - row.began)), is_number=True, is_extra=True),
     Column("lookups", lambda row: count(row.counters.lookups), is_number=True),
     Column("hit ratio", lambda row: hit_share(row.counters), is_number=True),
-    Column("near", lambda row: row.near or "-"),
-    Column("tail", lambda row: "-" if row.tail is None else str(row.tail), is_number=True),
-    Column("lease", lambda row: "-" if row.lease is None else span(row.lease), is_number=True),
+    Column("near", lambda row: row.near or "-", is_extra=True),
+    Column("tail", lambda row: "-" if row.tail is None else str(row.tail), is_number=True, is_extra=True),
+    Column("lease", lambda row: "-" if row.lease is None else span(row.lease), is_number=True, is_extra=True),
     Column("purges waiting", lambda row: count(row.pending), is_number=True),
     Column(
         "store",
@@ -108,10 +108,10 @@ ENTRIES: tuple[Column[EntryRow], ...] = (
     Column("url", lambda row: row.url),
     Column("variant", variant),
     Column("state", lambda row: row.state, style=lambda row: STYLES[row.state]),
-    Column("status", lambda row: str(row.status), is_number=True),
+    Column("status", lambda row: str(row.status), is_number=True, is_extra=True),
     Column("age", lambda row: span(row.age), is_number=True),
     Column("ttl", lambda row: span(row.ttl), is_number=True),
-    Column("size", lambda row: size(row.size), is_number=True),
+    Column("size", lambda row: size(row.size), is_number=True, is_extra=True),
     Column("tags", lambda row: some(row.tags)),
 )
 
@@ -143,11 +143,11 @@ TAGS: tuple[Column[TagRow], ...] = (
 )
 
 EVENTS: tuple[Column[Event], ...] = (
-    Column("when (UTC)", lambda row: moment(row.at)),
-    Column("number", lambda row: str(row.number) if row.number else "-", is_number=True),
+    Column("when (UTC)", lambda row: moment(row.at)[-8:], is_number=True),
+    Column("number", lambda row: str(row.number) if row.number else "-", is_number=True, is_extra=True),
     Column("what", lambda row: row.kind),
-    Column("entries", lambda row: count(row.entries), is_number=True),
-    Column("node", lambda row: node(row.node)),
+    Column("entries", lambda row: count(row.entries), is_number=True, is_extra=True),
+    Column("node", lambda row: node(row.node), is_extra=True),
     Column("cause", lambda row: row.cause),
     Column("tags", lambda row: some([named(tag) for tag in row.tags], row.count)),
     Column("rows", lambda row: some(row.changes)),

@@ -107,7 +107,10 @@ async def _live(inspector: Inspector, screen: Screen, pause: float) -> None:
     with _keys(ended.set), Live(console=screen.console, screen=True, auto_refresh=False) as live:
         while not ended.is_set():
             # What does not fit below is cut.
-            live.update(Group(hint, Text(), rendered(*_parts(await _moment(inspector)))), refresh=True)
+            live.update(
+                Group(hint, Text(), rendered(*_parts(await _moment(inspector)), width=screen.console.width)),
+                refresh=True,
+            )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await ended.wait()

@@ -89,6 +89,10 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     made.close()
 
 
+def without_colours(shown: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown)
+
+
 def test_a_terminal_is_shown_colours_unless_it_wants_none(
     told: Told, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,9 +105,20 @@ def test_a_terminal_is_shown_colours_unless_it_wants_none(
 def test_nothing_is_cut_on_a_narrow_terminal(told: Told, terminal: Terminal) -> None:
     """It is folded."""
     told.tag_rows = [TagRow("x" * 150, 1, None)]
-    shown = re.sub(r"\x1b\[[0-9;]*m", "", terminal.run("tags"))
+    shown = without_colours(terminal.run("tags"))
     assert shown.count("x") == 150
     assert max(map(len, shown.splitlines())) <= 60
+
+
+def test_columns_that_have_no_room_are_named(told: Told, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = without_colours(terminal.run("stats")).partition("Nodes\r\n")[2]
+    assert "purges waiting" in nodes
+    assert "version" not in nodes.splitlines()[0]
+    assert "No room here for: role, version, up, near, tail, lease" in nodes
+    monkeypatch.setenv("COLUMNS", "200")
+    nodes = without_colours(terminal.run("stats")).partition("Nodes\r\n")[2]
+    assert "version" in nodes.splitlines()[0]
+    assert "No room" not in nodes
 
 
 def test_a_body_moves_no_cursor_of_a_terminal(told: Told, terminal: Terminal) -> None:
