@@ -144,7 +144,8 @@ def render(result: dict[str, Any]) -> str:
         f" {result['takes_ms']:g} ms each to make, one purge of all; the {result['seconds_after']:g} seconds after it, on"
         f" {result['cores']} processors (load {result['load']} before), by `python -m benchmarks.rewarm`.\n\n"
         "| | runs that a request waited for | others in the web processes | in workers | requests that waited | p50 ms | p99 ms |\n"
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n" + "\n".join(lines) + "\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n" + "\n".join(lines) + "\n\n"
+        "Renders take processors like any run: while they are under way, and none is to spare, the slowest requests wait longer.\n"
     )
 
 

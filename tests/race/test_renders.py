@@ -99,7 +99,7 @@ def is_never_stale(kind: str, server: RedisServer, examples: int) -> None:
 
 @every
 def test_renders_bring_back_nothing_from_before_in_any_order(redis_server: RedisServer, kind: str) -> None:
-    is_never_stale(kind, redis_server, 15 if kind == "near" else 40)
+    is_never_stale(kind, redis_server, {"memory": 40, "redis": 20, "near": 6}[kind])
 
 
 @pytest.mark.long
