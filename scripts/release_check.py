@@ -5,8 +5,8 @@
     python -m scripts.release_check --light                          # in a folder, beside what is installed here: no network
 
 Builds the sdist, and the wheel from it; looks into both; checks what they say of themselves; installs the wheel, and runs the
-README's first application as a server until it has seen a hit, and a purge. Then the extras: all together, and each by itself on the
-last of the interpreters.
+README's first application as a server until it has seen a hit, and a purge. Then the extras: all together, and each by itself on
+the last of the interpreters.
 """
 
 from __future__ import annotations

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
 import sys
 import tomllib
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -58,6 +59,17 @@ def given(page: Path, request: pytest.FixtureRequest) -> dict[str, Any]:
         server.create_database(database)
         names["postgres_url"] = server.url(database=database)
     return names
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """What a page, or a framework on it, sets up for a process does not outlive the page."""
+    root = logging.getLogger()
+    handlers, level, disabled = list(root.handlers), root.level, logging.root.manager.disable
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.disable(disabled)
 
 
 @pytest.mark.parametrize("page", having("python"))
