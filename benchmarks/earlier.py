@@ -25,8 +25,8 @@ from benchmarks import inprocess
 from benchmarks.servers import redis_server
 from benchmarks.spread import Spread
 
-REVISION: Final = "e34d0d7"
-"""The version to compare with: the last before rcache read of requests and answers all that RFC 9111 has to say."""
+REVISION: Final = "5a25e20"
+"""The version to compare with: the last before anybody could look into a cache, and before nodes waited for each other."""
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
