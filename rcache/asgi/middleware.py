@@ -24,6 +24,7 @@ from rcache.core.configuration import MiddlewareSettings
 from rcache.core.entry import Entry
 from rcache.core.errors import ConfigurationError
 from rcache.core.invalidation import is_unsafe
+from rcache.core.keys import Key
 from rcache.core.policy import Rule, defaults
 from rcache.core.recipe import Recipe
 from rcache.current import RequestScope, request_scope
@@ -97,7 +98,8 @@ class CacheMiddleware:
                     # The plainest request is told by its URL alone; any other goes a longer way to the same answers.
                     if plan.is_plain and len(fields) == len(headers) and fields.keys().isdisjoint(plan.telling):
                         cache = self.cache
-                        found = cache.at_hand(plain_key(scope, fields, cache.key_host))
+                        key = plain_key(scope, fields, cache.key_host)
+                        found = cache.at_hand(key)
                         if found is not None and not cache.journal.waiting and not cache.changes.withheld:
                             tally = plan.tally
                             left = tally.left = tally.left - 1
@@ -105,7 +107,7 @@ class CacheMiddleware:
                             if left > 0:
                                 await plan.replay(cache, entry, now, scope, fields, send)
                             else:
-                                await self._watched(plan, entry, now, scope, fields, send)
+                                await self._watched(plan, key, entry, now, scope, fields, send)
                             return
                     await Exchange(self.app, self._passing, plan, scope, fields, receive, send).answer()
                     return
@@ -121,7 +123,7 @@ class CacheMiddleware:
             request_scope.reset(token)
 
     async def _watched(
-        self, plan: Plan, entry: Entry, now: float, scope: Scope, fields: Mapping[bytes, bytes], send: Send
+        self, plan: Plan, key: Key, entry: Entry, now: float, scope: Scope, fields: Mapping[bytes, bytes], send: Send
     ) -> None:
         """A hit that is looked at more closely: most are not, since that would cost them more than it tells."""
         cache = self.cache
@@ -129,7 +131,6 @@ class CacheMiddleware:
         try:
             await plan.replay(cache, entry, now, scope, fields, send)
         finally:
-            key = plain_key(scope, fields, cache.key_host)
             ended = cache.clock.monotonic()
             plan.tally.look(key, b"", entry.length, ended - began, ended)
 

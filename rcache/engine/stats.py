@@ -19,8 +19,8 @@ Outcome = Literal["stale", "misses", "passes"]
 MOST_ROUTES: Final = 200
 """Routes that are told apart; those beyond count under one name."""
 
-CLOSELY: Final = 16  # hits of a second, and route, that are looked at one by one
-LESS_SO: Final = 8  # looks after which half as many of those that follow are looked at
+CLOSELY: Final = 8  # hits of a second, and route, that are looked at one by one
+LESS_SO: Final = 4  # looks after which half as many of those that follow are looked at
 MOST_SKIPPED: Final = 1024  # hits that one which is looked at speaks for, at most
 
 

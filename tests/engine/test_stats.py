@@ -126,9 +126,9 @@ def test_after_a_second_hits_are_looked_at_closely_again() -> None:
     while heard[-1] > 1:
         hit(tally)
     before = len(heard)
-    for _ in range(10):
+    for _ in range(CLOSELY - 2):
         hit(tally)
-    assert len(heard) == before + 10
+    assert len(heard) == before + CLOSELY - 2
     assert sum(heard) == tally.hits
 
 
