@@ -14,7 +14,7 @@ import sys
 
 class Absent:
     names = {"fastapi", "pydantic", "sqlalchemy", "aiosqlite", "uvicorn", "uvloop", "httptools", "httpx", "hiredis",
-             "http_sf", "jinja2"}
+             "http_sf", "jinja2", "streaq", "coredis", "cronsim"}
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in self.names:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
