@@ -477,16 +477,6 @@ def open_caches() -> list[Cache]:
     return list(_caches)
 
 
-def caches_that_run_jobs() -> list[Cache]:
-    """The open caches of this process whose jobs it may run."""
-    found = [cache for cache in open_caches() if cache.settings.run_jobs]
-    if len(found) > 1:  # applications that are gone leave caches in reference cycles
-        found.clear()
-        gc.collect()
-        found = [cache for cache in open_caches() if cache.settings.run_jobs]
-    return found
-
-
 def caches() -> list[Cache]:
     """The open caches of this process."""
     return list(_caches)

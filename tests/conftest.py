@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from weakref import WeakSet
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +19,12 @@ from tests.servers import RedisServer
 settings.register_profile("random", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same", settings.get_profile("random"), derandomize=True)
 settings.load_profile("same")
+
+
+@pytest.fixture
+def no_other_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caches of this process are those that the test makes, whatever other tests have left open."""
+    monkeypatch.setattr("rcache.cache._caches", WeakSet())
 
 
 @pytest.fixture(scope="session")

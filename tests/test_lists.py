@@ -22,7 +22,7 @@ from tests.support import PATIENCE, HandClock, RawClient
 
 
 @pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean(monkeypatch: pytest.MonkeyPatch, no_other_caches: None) -> None:
     monkeypatch.setattr("rcache.lists.LISTS", LISTS.copy())
     monkeypatch.setattr(APPLICATION, "_functions", {})
     monkeypatch.setattr(APPLICATION, "_schedules", [])

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import Final
 
 from rcache import logs
-from rcache.cache import Cache, caches_that_run_jobs
+from rcache.cache import Cache
 from rcache.core.errors import ConfigurationError
 from rcache.engine.work import APPLICATION
 
 PATIENCE: Final = 30.0
 """Seconds that jobs under way may still take when the application ends; then they are cancelled, and begin anew elsewhere."""
+
+_FIRING: weakref.WeakSet[Cache] = weakref.WeakSet()
+"""Caches of this process on whose queues schedules fire at this moment."""
 
 
 class StandIn:
@@ -27,11 +31,10 @@ class StandIn:
         if not self._cache.settings.run_jobs or APPLICATION.is_empty:
             return
         _ = self._cache.queue
-        others = len(caches_that_run_jobs()) - 1 if APPLICATION.schedules else 0
-        if others > 0:
+        if APPLICATION.schedules and set(_FIRING) - {self._cache}:
             raise ConfigurationError(
-                f"schedules would fire once in each of the {others + 1} caches of this process: write Cache(..., run_jobs=False)"
-                " for all but the one whose queue they are on"
+                "schedules would fire once in each cache whose application runs in this process: write "
+                "Cache(..., run_jobs=False) for all but the one whose queue they are on"
             )
 
     def start(self) -> None:
@@ -49,12 +52,15 @@ class StandIn:
         except ConfigurationError as error:  # the application has no jobs of its own, and can do without ours
             logs.QUEUE_ABSENT.tell(error=str(error))
             return
+        if cache.functions.schedules:
+            _FIRING.add(cache)
         self._task = asyncio.create_task(work.stand_in(self._told))
 
     async def stop(self) -> None:
         """Nothing more begins, and what is under way has ended."""
         if self._task is None:
             return
+        _FIRING.discard(self._cache)
         self._told.set()
         await asyncio.wait([self._task], timeout=PATIENCE)
         self._task.cancel()

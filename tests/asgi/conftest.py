@@ -10,6 +10,11 @@ from rcache import Cache
 from tests.support import HandClock
 
 
+@pytest.fixture(autouse=True)
+def _alone(no_other_caches: None) -> None:
+    """Public functions find the test's own cache."""
+
+
 @pytest.fixture
 def clock() -> HandClock:
     """The cache's clock."""

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 from uuid import uuid4
-from weakref import WeakSet
 
 import pytest
 import yaml
@@ -21,6 +20,7 @@ from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import rcache
+from rcache.engine.work import APPLICATION
 from tests.docs import commands
 from tests.docs.blocks import ROOT, blocks, pages, run
 
@@ -62,8 +62,10 @@ def given(page: Path, request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def _logging() -> Iterator[None]:
+def _alone(monkeypatch: pytest.MonkeyPatch, no_other_caches: None) -> Iterator[None]:
     """What a page, or a framework on it, sets up for a process does not outlive the page."""
+    monkeypatch.setattr(APPLICATION, "_functions", {})
+    monkeypatch.setattr(APPLICATION, "_schedules", [])
     root = logging.getLogger()
     handlers, level, disabled = list(root.handlers), root.level, logging.root.manager.disable
     yield
@@ -81,7 +83,6 @@ async def test_the_python_of_a_page_runs_from_top_to_bottom(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rcache.cache._caches", WeakSet())  # a page's cache is the only one of its process
     monkeypatch.delenv("RCACHE_URL", raising=False)
     module = ModuleType(f"rcache_page_{page.stem.replace('-', '_')}")
     space = module.__dict__

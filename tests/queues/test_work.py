@@ -26,7 +26,7 @@ from tests.support import EPOCH, PATIENCE, HandClock
 
 
 @pytest.fixture(autouse=True)
-def application(monkeypatch):
+def application(monkeypatch, no_other_caches):
     """What the application has marked: nothing yet, in each test."""
     fresh = Functions()
     for module in ("rcache.engine.work", "rcache.jobs", "rcache.cache", "rcache.asgi.stand_in"):
@@ -294,16 +294,15 @@ def test_schedules_are_shown_soonest_first():
 async def test_schedules_in_two_caches_of_a_process_are_refused(application):
     calls = Calls()
     rcache.scheduled(every=5, name="tick")(calls.function)
-    first, second = Cache(), Cache()
-    app = CacheMiddleware(Starlette(), cache=first)
-    with pytest.raises(ConfigurationError, match="run_jobs=False"):
-        async with lifespan(app):
+    first, second = (CacheMiddleware(Starlette(), cache=Cache()) for _ in range(2))
+    async with lifespan(first):
+        with pytest.raises(ConfigurationError, match="run_jobs=False"):
+            async with lifespan(second):
+                pass
+        async with lifespan(CacheMiddleware(Starlette(), cache=Cache(run_jobs=False))):
             pass
-    await second.close()
-    second = Cache(run_jobs=False)
-    async with lifespan(app):
+    async with lifespan(second):  # the first has ended
         pass
-    await second.close()
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[3]
 @contextmanager
 def no_warning():
     """Nothing is left open, and nobody complains about a closed loop."""
+    gc.collect()  # what others left is not ours to answer for
     unraisable = []
     before, sys.unraisablehook = sys.unraisablehook, unraisable.append
     try:
