@@ -66,7 +66,6 @@ async def _measure(url: str, client: redis.Redis, namespace: str, mode: str, nod
     cache = Cache(url, namespace=namespace, near_lease=LEASE, purge_timeout=10, commit_timeout=10)
     async with cache.writing("item:0"):  # makes the epoch
         pass
-    before = _connections(client)
     command = [sys.executable, "-m", "benchmarks.fleet_nodes", url, namespace, str(nodes), mode, str(LEASE)]
     fleet = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert fleet.stdin is not None
@@ -76,7 +75,7 @@ async def _measure(url: str, client: redis.Redis, namespace: str, mode: str, nod
             raise RuntimeError("the fleet did not join")
         await asyncio.sleep(1.25 * LEASE)  # a table that was just made is not trusted before
         await cache.invalidate("item:0")
-        connections = _connections(client) - before
+        connections = _connections(client)
         idle = await _idle(client)
         began, cpu = time.monotonic(), _cpu(client)
         moments = []
@@ -121,8 +120,9 @@ async def _seen_by_all(fleet: subprocess.Popen[str], nodes: int, numbers: list[i
 
 
 def _connections(client: redis.Redis) -> int:
-    """All but those of this process' cache, which opens them when it needs them: nodes here have no name."""
-    return sum(each["name"] != CLIENT_NAME for each in client.client_list())
+    """The nodes': they have no name, while the cache of this process says its own, and the client that asks is known."""
+    mine = str(client.client_id())
+    return sum(each["name"] != CLIENT_NAME and each["id"] != mine for each in client.client_list())
 
 
 async def _idle(client: redis.Redis) -> float:
