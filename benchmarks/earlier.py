@@ -76,11 +76,11 @@ def measure(rounds: int) -> dict[str, Any]:
     """The section of the results: this version over the earlier one."""
     print(f"beside {REVISION}: {rounds} rounds", flush=True)
     with ExitStack() as stack:
-        url = stack.enter_context(redis_server())
+        server = stack.enter_context(redis_server()).removesuffix("/0")
         library = _unpacked(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-earlier-")))
-        versions = {
-            name: stack.enter_context(_version(place, url)) for name, place in (("now", ROOT), ("then", library))
-        }
+        # Each in a database of its own: they spell keys alike, and would damage each other's entries.
+        places = {"now": (ROOT, f"{server}/0"), "then": (library, f"{server}/1")}
+        versions = {name: stack.enter_context(_version(*place)) for name, place in places.items()}
         for version in versions.values():
             version.sample()  # the first one fills, calibrates and warms up
         samples: dict[str, list[dict[str, float]]] = {name: [] for name in versions}
