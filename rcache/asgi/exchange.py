@@ -121,7 +121,10 @@ class Exchange:
         clock, tally = self._cache.clock, self._plan.tally
         began = clock.monotonic()
         try:
-            await self._decide()
+            # What a hit waits in is kept shallow: each coroutine between it and the loop costs it.
+            ask = await self._inquiry()
+            if ask is not None and (sought := await self._seek(ask)) is not None:
+                await self._make(ask, sought)
         finally:
             ended = clock.monotonic()
             seconds = ended - began
@@ -133,12 +136,12 @@ class Exchange:
                     ask, found = self._hit
                     tally.look(ask.key, ask.variant(found.names), found.entry.length, seconds, ended)
 
-    async def _decide(self) -> None:
-        """Decides whether the key tells this request from others', and answers it."""
+    async def _inquiry(self) -> Inquiry | None:
+        """What is to be looked up; None where the request was answered: its key does not tell it from others'."""
         plan, scope, fields = self._plan, self._scope, self._fields
         if plan.refusal is not None:
             await self._bypass(plan.refusal)
-            return
+            return None
         identity: bytes | None = None
         is_told = False
         if plan.is_keyed:
@@ -147,34 +150,38 @@ class Exchange:
                 identity, is_told = await plan.identity(asked)
             except HTTPException as error:
                 await self._refuse(error)
-                return
+                return None
             if identity is None:
                 await self._bypass("key")
-                return
+                return None
             if self._watch is not None:
                 self._watch.is_told = is_told
         if self._method in plan.options.methods:
             body = await self._body()
             if body is None:
                 await self._bypass("body")
-                return
+                return None
             identity = with_body(identity, self._method, scope["headers"], body)
         elif fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in fields:
             # An application may read it, and then its sender would choose what everybody else gets.
             await self._bypass("body")
-            return
+            return None
         if not fields.keys().isdisjoint(REFRESHING):
             if b"if-match" in fields or b"if-unmodified-since" in fields:
                 # Only the origin knows the current state of what they speak of (RFC 9111 §4.3.2).
                 await self._pass("request", "precondition")
-                return
+                return None
             self._personal = None if is_told else plan.personal(scope["headers"], fields)
             self._wishes = self._heeded()
         ask = Inquiry(scope, fields, plan.names, plan.query, self._cache.key_host, identity)
         if ask.is_too_long:
             await self._bypass("target")
-        else:
-            await self._ask(ask)
+            return None
+        reason = self._cache.uncacheable.reason(ask.key, self._personal is not None)
+        if reason is not None:
+            await self._bypass(reason)
+            return None
+        return ask
 
     async def pass_guarded(self, seen: Seen) -> None:
         """Lets a request through that a CacheMiddleware further out handles, once its guard here has let it pass."""
@@ -200,14 +207,10 @@ class Exchange:
         self._receive = Reread(self._read, self._receive)
         return body
 
-    async def _ask(self, ask: Inquiry) -> None:
-        """Answers from the store, from another request's flight, or from the application."""
-        reason = self._cache.uncacheable.reason(ask.key, self._personal is not None)
-        if reason is not None:
-            await self._bypass(reason)
-            return
+    async def _make(self, ask: Inquiry, sought: Sought | None) -> None:
+        """Answers from another request's flight, or from the application, what the store did not."""
         follows = self._follows
-        while (sought := await self._seek(ask)) is not None:
+        while sought is not None:
             if not follows or sought.reason == "request":
                 await self._fill(ask, sought)
                 return
@@ -223,6 +226,7 @@ class Exchange:
             if ending is Ending.LATE and await self._cover(sought, "timeout"):
                 return
             follows = follows - 1 if ending is Ending.AGAIN else 0
+            sought = await self._seek(ask)
 
     @property
     def _follows(self) -> int:
@@ -252,7 +256,8 @@ class Exchange:
             if (forbidden := self._cache.forbids(found.entry.tags)) is not None:
                 await self._bypass(forbidden)
                 return None
-            use, reason = reuse(found.entry, found.now, self._wishes, 1.0 - random())  # noqa: S311 (no secret)
+            luck = 1.0 - random() if found.entry.cost else 1.0  # noqa: S311 (no secret)
+            use, reason = reuse(found.entry, found.now, self._wishes, luck)
             if use is not Use.VALIDATE:
                 await self._serve(ask, found, use, waiting)
                 return None

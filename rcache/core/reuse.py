@@ -49,7 +49,8 @@ def reuse(entry: Entry, now: float, wishes: RequestDirectives = NO_ADVICE, luck:
     if wishes is not NO_ADVICE and _is_unwanted(entry, now, ttl, wishes):
         return REQUESTED if ttl > 0 else STALE
     if ttl > 0:
-        return EARLY if ttl < entry.window and is_due(entry, ttl, luck) else FRESH
+        is_early = (entry.early or entry.cost) and ttl < entry.window and is_due(entry, ttl, luck)
+        return EARLY if is_early else FRESH
     if entry.must_revalidate or (wishes.max_age is not None and wishes.max_stale is None):
         return STALE
     if wishes.max_stale is not None and -ttl <= wishes.max_stale:
