@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
+import django.conf
 import pytest
 import yaml
 from sqlalchemy import Engine
@@ -66,6 +67,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, no_other_caches: None) -> Iterator[N
     """What a page, or a framework on it, sets up for a process does not outlive the page."""
     monkeypatch.setattr(APPLICATION, "_functions", {})
     monkeypatch.setattr(APPLICATION, "_schedules", [])
+    monkeypatch.setattr(django.conf.settings, "_wrapped", django.conf.empty)
     root = logging.getLogger()
     handlers, level, disabled = list(root.handlers), root.level, logging.root.manager.disable
     yield

@@ -207,6 +207,7 @@ def test_what_could_not_be_told_is_told_later_and_fails_nobody() -> None:
 
 @pytest.mark.usefixtures("_often")
 def test_a_stopped_reporter_begins_again_and_one_that_nobody_wants_ends() -> None:
+    others = set(threading.enumerate())
     telemetry, boards = telling(), [Board(), Board()]
     left = iter(boards)
     reporter = Reporter(telemetry, lambda: next(left))
@@ -216,7 +217,8 @@ def test_a_stopped_reporter_begins_again_and_one_that_nobody_wants_ends() -> Non
         assert board.told.acquire(timeout=PATIENCE)
         if board is boards[0]:
             reporter.stop()
-    (thread,) = [each for each in threading.enumerate() if each.name == "rcache-telemetry" and each.is_alive()]
+    started = set(threading.enumerate()) - others
+    (thread,) = [each for each in started if each.name == "rcache-telemetry" and each.is_alive()]
     telemetry.heard = lambda now: None
     telemetry.heirs.clear()
     del reporter, telemetry
