@@ -67,10 +67,12 @@ def _alone(monkeypatch: pytest.MonkeyPatch, no_other_caches: None) -> Iterator[N
     """What a page, or a framework on it, sets up for a process does not outlive the page."""
     monkeypatch.setattr(APPLICATION, "_functions", {})
     monkeypatch.setattr(APPLICATION, "_schedules", [])
-    monkeypatch.setattr(django.conf.settings, "_wrapped", django.conf.empty)
+    configured = django.conf.settings._wrapped
+    django.conf.settings._wrapped = django.conf.empty
     root = logging.getLogger()
     handlers, level, disabled = list(root.handlers), root.level, logging.root.manager.disable
     yield
+    django.conf.settings._wrapped = configured
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.disable(disabled)
