@@ -102,7 +102,7 @@ def factory_server(factory: str, python: str, redis_url: str, workers: int = 1) 
     """What `factory` makes, as `app_server` serves it."""
     port = free_port()
     options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
-    options += ["--workers", str(workers), "--timeout-keep-alive", "60"]
+    options += ["--workers", str(workers), "--timeout-keep-alive", "3600"]
     command = [python, "-m", "uvicorn", "--factory", factory, "--host", LOOPBACK, *options]
     with tempfile.TemporaryDirectory(prefix="bench-app-") as directory:
         log = Path(directory, "log")
