@@ -49,6 +49,7 @@ long: redis-server postgresql mariadb chromium .venv/bench.installed
 	$(RUN) tests.chaos.soak
 	$(RUN) benchmarks.fleet
 	$(RUN) benchmarks.rewarm
+	$(RUN) benchmarks.jobs
 
 chaos: redis-server postgresql .venv/dev.installed
 	$(RUN) tests.chaos
